@@ -84,6 +84,10 @@ class UsageError(FornadaError, ValueError, fault="caller"):
     """The command or call is wrong."""
 
 
+class CallTooLargeError(UsageError, fault="caller", http_status=413):
+    """A call of `predict` has more bytes of items than a call may have."""
+
+
 class MessageError(FornadaError, ValueError, fault="caller", exit_code=1):
     """Bytes are not a valid message, manifest or outcome."""
 
@@ -239,6 +243,10 @@ class JobConflictError(JobError, ValueError, fault="caller", http_status=409):
 
 class JobRefusedError(JobError, ValueError, fault="caller", exit_code=1, http_status=422):
     """A job's manifest says something else of its items or results than the model's."""
+
+
+class JobStateError(JobError, UsageError, fault="caller", http_status=409):
+    """The job's state does not allow it: it is still open, or has ended."""
 
 
 class PartlySubmittedError(JobError, fault="caller", exit_code=1):

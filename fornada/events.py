@@ -212,15 +212,6 @@ class ModelDropped(Event, text="model dropped"):
     model: ModelPin
 
 
-class ModelCalibrated(Event, text="model calibrated"):
-    """The rows of the model's predict calls were measured, for this kind of machine."""
-
-    model: ModelPin
-    tile_items: int
-    measured: str
-    duration_s: float
-
-
 class ThreadsRaised(Event, text="more shards at a time"):
     """The process takes more shards at a time."""
 

@@ -16,10 +16,14 @@ from fornada.errors import (
 )
 from fornada.formats.rows import Rows
 from fornada.jobs.outcome import JobState
+from producer.asynchronous.client import AsyncClient
+from producer.asynchronous.job import AsyncJob
+from producer.calls.outputs import Prediction
 from producer.client import Client
 from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
 from producer.item_results import OutputResults, Outputs, ShardResult
-from producer.job import DeadShard, FailedItem, Job
+from producer.job import Job
+from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.results import Results
 from producer.submitting.submission import Submission
@@ -27,6 +31,8 @@ from producer.upkeep.backlog import Backlog
 from producer.upkeep.verification import Difference, Verification
 
 __all__ = [
+    "AsyncClient",
+    "AsyncJob",
     "Backlog",
     "BrokerError",
     "Client",
@@ -49,6 +55,7 @@ __all__ = [
     "OutputResults",
     "Outputs",
     "PartlySubmittedError",
+    "Prediction",
     "PredictionErrors",
     "Results",
     "Rows",

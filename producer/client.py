@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Self
 
 from fornada.calls.frames import MAX_ANSWER_FRAME_BYTES
 from fornada.calls.interface import CallChannel
@@ -10,7 +10,6 @@ from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
-from fornada.errors import UsageError
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
@@ -23,14 +22,13 @@ from fornada.trust.input_prefixes import InputPrefixes
 from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
-from producer.call_outputs import outputs_of
-from producer.calls import PredictCalls
-from producer.inputs.data.calls import call_items
-from producer.inputs.interface import Inputs, Signature
+from producer.calls.outputs import OnErrors, Prediction
+from producer.calls.predict_calls import PredictCalls
+from producer.calls.predictions import Predictions, check_on_errors
+from producer.inputs.interface import Inputs
 from producer.inputs.tables.interface import Columns
 from producer.job import Job
 from producer.jobs import Jobs
-from producer.options import check_seconds, check_text
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import ItemIds, Options, Submission
@@ -70,15 +68,16 @@ class Client(Jobs):
             bucket=BucketCheck.from_settings(settings, objects=objects, coordination=coordination),
         )
         super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
-        self._calls = PredictCalls(
+        self._models = ModelStore(objects=objects)
+        resolver = Resolver(models=self._models)
+        calls = PredictCalls(
             channel=channel
             or RedisCallChannel.from_settings(settings, most_bytes=MAX_ANSWER_FRAME_BYTES),
             queue=settings.queue,
             deployment_keys=deployment_keys,
         )
-        self._models = ModelStore(objects=objects)
-        resolver = Resolver(models=self._models)
-        self._recent_models = RecentModels(resolver=resolver)
+        #: What `predict` asks of workers; `AsyncClient` asks the same without a thread a call.
+        self.predictions = Predictions(models=RecentModels(resolver=resolver), calls=calls)
         self._submitter = Submitter(
             objects=objects,
             models=self._models,
@@ -146,9 +145,9 @@ class Client(Jobs):
             image: How image files become items, where that is to differ from what the model's
                 manifest says, such as `{"resize": "crop", "interpolation": "bicubic"}`.
             columns: Input -> the column of a table or data frame, or the key of a row, that it is;
-                by default the one of its name. In files, several columns of a table may be one
-                input's values, side by side.
-            id_column: The column of a table or data frame that has the items' ids.
+                by default the one of its name; or several, whose values side by side are the item.
+            id_column: The column of a table or data frame, or the key of a row, that has the items'
+                ids.
 
         Raises:
             InputError: The inputs do not fit the model.
@@ -222,6 +221,16 @@ class Client(Jobs):
             columns=columns,
             id_column=id_column,
         )
+        return self.submit_with(submissions, options)
+
+    def submit_with(
+        self, submissions: Iterable[Submission | Inputs], options: Options
+    ) -> list[Job]:
+        """As `submit_many`, for a door that says more of jobs: their owner, their webhook.
+
+        Raises:
+            FornadaError: As `submit_many`.
+        """
         return self._submitter.submit_many(submissions, options)
 
     def predict(
@@ -230,9 +239,9 @@ class Client(Jobs):
         *,
         model: str,
         timeout_s: float = 10.0,
-        errors: Literal["raise", "nan"] = "raise",
+        errors: OnErrors = "raise",
         columns: Mapping[str, Columns] | None = None,
-    ) -> Any:
+    ) -> Prediction:
         """Predict a few items now, through Redis; **no job is made, and nothing is kept**.
 
         A call is answered at most once: if its worker dies, Redis is emptied or workers are late,
@@ -263,22 +272,13 @@ class Client(Jobs):
             WaitTimeoutError: No answer came in time.
             BacklogFullError: A thousand calls are waiting already.
         """
-        check_text(model, "model")
-        if errors not in ("raise", "nan"):
-            raise UsageError(f"errors is {errors!r}; give 'raise' or 'nan'")
-        manifest = self._recent_models.resolve(model)
-        items = call_items(inputs, Signature.of(manifest), columns=columns)
-        check_seconds(timeout_s, "timeout_s")
-        answer = None
-        if items.columns:
-            answer = self._calls.predict(
-                items.columns, manifest.inputs, manifest.pin, timeout_s=float(timeout_s)
-            )
-        return outputs_of(answer, items, gives=manifest.outputs, errors=errors)
+        check_on_errors(errors)
+        found = self.predictions.predict(inputs, model=model, timeout_s=timeout_s, columns=columns)
+        return found.checked(errors)
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""
-        self._calls.close()
+        self.predictions.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,82 +1,28 @@
-"""A submitted job: its progress and results, and how to wait for it and cancel it."""
+"""A submitted job: wait for it, cancel it, read what is in it."""
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from os import PathLike
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
 
-from fornada.coordination.interface import OpenJobs, Progress
 from fornada.errors import (
     BrokerError,
-    JobFailedError,
-    JobNotFinishedError,
     UsageError,
     WaitTimeoutError,
 )
-from fornada.jobs.manifest import JobManifest
-from fornada.jobs.outcome import JobFinal, ShardOutcome
-from fornada.jobs.store import JobStore
-from fornada.jobs.summary import OutcomesDigest
 from fornada.logs import get_logger
-from fornada.parallel import in_parallel
-from fornada.ranges import from_ranges
-from producer.inputs.interface import LocalFiles
-from producer.inputs.paths import find_files
-from producer.inputs.tables.carried import carried_columns
-from producer.inputs.tables.local import open_tables
-from producer.item_results import ShardResult
-from producer.job_status import JobStatus, ended_status, open_status
+from producer.job_reader import JobReader
+from producer.job_status import JobStatus, ended_status
 from producer.options import check_seconds
-from producer.results import Results
-from producer.shard_reader import Found, ShardReader
+from producer.waiting import Due, JobWatch
 
 log = get_logger(__name__)
 
-_T = TypeVar("_T")
-
-#: Time between two polls of the store while waiting: grows from the first to the last.
-_FIRST_POLL_S = 0.05
-_LAST_POLL_S = 1.0
+#: Time between two looks for an end that is being written.
+_END_POLL_S = 0.5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeadShard:
-    """A shard that will not be tried again, and why; `retry_failed` submits it anew."""
-
-    shard: int
-    first_item: int
-    item_count: int
-    #: `input`: missing, changed or unfit. `crash-loop`: it crashed its workers.
-    reason: str
-    detail: str
-
-
-class FailedItem(NamedTuple):
-    """An item without a result."""
-
-    #: Its number in the job.
-    item: int
-    item_id: str
-    reason: str
-
-
-class Job:
+class Job(JobReader):
     """A submitted job. Cheap to create; every call asks the store."""
-
-    def __init__(self, manifest: JobManifest, *, jobs: JobStore, coordination: OpenJobs) -> None:
-        self.manifest = manifest
-        self._jobs = jobs
-        self._coordination = coordination
-
-    @property
-    def id(self) -> str:
-        """The job's id; `Client.job(id)` finds it again, in any process."""
-        return self.manifest.job_id
-
-    def __repr__(self) -> str:
-        return f"Job({self.id!r})"
 
     def status(self) -> JobStatus:
         """The job's state now.
@@ -84,10 +30,7 @@ class Job:
         Raises:
             StoreError: The store cannot be reached.
         """
-        final = self._jobs.end_of(self.manifest)
-        if final is not None:
-            return ended_status(self.manifest, final)
-        return open_status(self.manifest, self._progress())
+        return self.looks().look().status
 
     def wait(
         self,
@@ -99,7 +42,7 @@ class Job:
 
         Args:
             timeout_s: Give up waiting after this many seconds; `None` waits forever.
-            on_progress: Called with the status after every poll.
+            on_progress: Called with the status at first, and when it may have changed.
 
         Raises:
             WaitTimeoutError: It did not end in time; it continues.
@@ -110,84 +53,26 @@ class Job:
             check_seconds(timeout_s, "timeout_s")
         if on_progress is not None and not callable(on_progress):
             raise UsageError(f"on_progress is {on_progress!r}; give a function of a JobStatus")
-        deadline = None if timeout_s is None else time.monotonic() + float(timeout_s)
-        poll_s = _FIRST_POLL_S
-        while True:
-            status = self.status()
-            if on_progress is not None:
-                on_progress(status)
-            if status.ended:
-                return status
-            left_s = float("inf") if deadline is None else deadline - time.monotonic()
-            if left_s <= 0:
-                raise WaitTimeoutError(
-                    f"job {self.id} has {status.shards_done} of {status.shards} shards after "
-                    f"{timeout_s:g} s; it continues, so wait again or see "
-                    f"`fornada jobs show {self.id}` (is a worker running?)"
-                )
-            time.sleep(min(poll_s, left_s))
-            poll_s = min(_LAST_POLL_S, poll_s * 1.5)
-
-    def results(self, *, partial: bool = False) -> Results:
-        """The results of all items, in memory, in the order of submission.
-
-        Args:
-            partial: Accept a job that is open, or ended FAILED, CANCELLED or EXPIRED. Rows
-                without a result are NaN, zeros in dtypes that have none, or empty; `ok` is false
-                there, and `errors` says why.
-
-        Raises:
-            JobNotFinishedError: The job has not ended, and `partial` is false.
-            JobFailedError: It ended FAILED, CANCELLED or EXPIRED, and `partial` is false.
-            IntegrityError: Stored bytes differ from those that were committed, outcomes from those
-                that the job ended with, or dtype or shape from those of the model's outputs.
-            UsageError: They are larger than memory; read `shard_results`.
-        """
-        return Results.of(self.manifest, self.shard_results(partial=partial))
-
-    def shard_results(self, *, partial: bool = False) -> Iterator[ShardResult]:
-        """The results shard by shard, in the order of submission, for jobs larger than memory.
-
-        The last shard comes only if all outcomes are those that the job ended with.
-
-        Raises:
-            JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
-        """
-        final = self._jobs.end_of(self.manifest)
-        shards, why_missing = self._readable_shards(final, partial=partial)
-
-        def found(shard: int) -> Found:
-            if shard not in shards:
-                return Found(shard, None, why_missing)
-            return Found(shard, self._outcome(shard, final))
-
-        every = range(len(self.manifest.shards))
-        read = ShardReader(self.manifest, jobs=self._jobs).results(in_parallel(found, every))
-        return _verified(read, len(every), final)
-
-    def carried_columns(
-        self, names: Sequence[str], *, paths: Sequence[PathLike[str]] = ()
-    ) -> Iterator[Any]:
-        """Columns of the table that the items came from: a `pyarrow.Table` a shard, in order.
-
-        Args:
-            names: The columns.
-            paths: The files that the job was submitted from, whose rows are found by number; none
-                for a table in the store.
-
-        Raises:
-            UsageError: The items are not rows of a table in the store, and there are no paths.
-            InputError: There is no such column, or the table has other rows than the job.
-            IntegrityError, ObjectNotFoundError: The table has changed, or is gone.
-            StoreError: The store cannot be reached.
-        """
-        files = find_files(LocalFiles(paths=list(paths)), strict=True) if paths else []
-        return carried_columns(
-            self.manifest,
-            names,
-            fetch=partial(self._jobs.inputs.read, self.manifest),
-            tables=open_tables(files),
-        )
+        until = math.inf if timeout_s is None else time.monotonic() + float(timeout_s)
+        looks = self.looks()
+        glances = on_progress is not None
+        with JobWatch(self.id, notices=self._coordination, glances=glances) as watch:
+            watch.begin(until - time.monotonic())
+            status = looks.look().status
+            while True:
+                if on_progress is not None:
+                    on_progress(status)
+                if status.ended:
+                    return status
+                left_s = until - time.monotonic()
+                if left_s <= 0:
+                    raise WaitTimeoutError(
+                        f"job {self.id} has {status.shards_done} of {status.shards} shards after "
+                        f"{timeout_s:g} s; it continues, so wait again or see "
+                        f"`fornada jobs show {self.id}` (is a worker running?)"
+                    )
+                due = watch.wait(left_s)
+                status = (looks.look() if due is Due.LOOK else looks.glance()).status
 
     def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
         """Stop the job; finished shards stay readable. An ended job stays as it is.
@@ -196,103 +81,17 @@ class Job:
             Its status now: CANCELLED, or the state in which it had ended.
         """
         self._jobs.request_cancel(self.id, reason)
-        final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
-            self.manifest, "CANCELLED", reason
-        )
+        while True:
+            final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
+                self.manifest, "CANCELLED", reason
+            )
+            if final is not None:
+                break
+            # Another process is about to write it.
+            time.sleep(_END_POLL_S)
         try:
             self._coordination.end_jobs({self.id: final.state})
         except BrokerError as exc:
             # The store knows; a worker's reconciler tells Redis.
             log.warning("job ended, queue informed later", job_id=self.id, error=str(exc))
         return ended_status(self.manifest, final)
-
-    def item_errors(self) -> Iterator[FailedItem]:
-        """The failed items, in order, and why; of an open job, those that failed so far.
-
-        Raises:
-            StoreError: The store cannot be reached.
-            IntegrityError: Stored ids differ from those that were submitted, or outcomes from those
-                that the job ended with.
-        """
-        final = self._jobs.end_of(self.manifest)
-        shards, _ = self._readable_shards(final, partial=True)
-        starts, reader = self.manifest.shards.starts, ShardReader(self.manifest, jobs=self._jobs)
-
-        def failed(shard: int) -> tuple[ShardOutcome | None, list[FailedItem]]:
-            found = Found(shard, self._outcome(shard, final))
-            errors = reader.errors(found)
-            ids, first = reader.item_ids(shard) if errors else [], starts[shard]
-            items = [FailedItem(first + n, ids[n], why) for n, why in sorted(errors.items())]
-            return found.outcome, items
-
-        for items in _verified(in_parallel(failed, sorted(shards)), len(shards), final):
-            yield from items
-
-    def dead_shards(self) -> Iterator[DeadShard]:
-        """The dead shards, in order; of an open job, those that Redis knows of.
-
-        Raises:
-            StoreError: The store cannot be reached.
-        """
-        final = self._jobs.end_of(self.manifest)
-        shards = from_ranges(final.dead_ranges) if final else sorted(self._progress().dead)
-        starts = self.manifest.shards.starts
-        for outcome in in_parallel(lambda shard: self._outcome(shard, final), shards):
-            if outcome is not None and outcome.status == "dead":
-                yield DeadShard(
-                    shard=outcome.shard,
-                    first_item=starts[outcome.shard],
-                    item_count=outcome.item_count,
-                    reason=outcome.reason or "",
-                    detail=outcome.detail or "",
-                )
-
-    def _outcome(self, shard: int, final: JobFinal | None) -> ShardOutcome | None:
-        if final is None:
-            return self._jobs.outcome(self.id, shard)
-        return self._jobs.counted_outcome(final, shard)
-
-    def _progress(self) -> Progress:
-        """The open job's progress: as counted by Redis, otherwise from a listing of the store."""
-        try:
-            progress = self._coordination.progress(self.id)
-        except BrokerError as exc:
-            log.warning("progress is read from the store", job_id=self.id, error=str(exc))
-            return Progress(done=self._outcome_shards())
-        if progress.counted:
-            return progress
-        return replace(progress, done=self._outcome_shards())
-
-    def _outcome_shards(self) -> set[int]:
-        return self._jobs.outcome_shards(self.id, shard_count=len(self.manifest.shards))
-
-    def _readable_shards(self, final: JobFinal | None, *, partial: bool) -> tuple[set[int], str]:
-        """The shards whose outcomes count, and why those of others do not."""
-        if final is None:
-            if not partial:
-                raise JobNotFinishedError(
-                    f"job {self.id} has not ended; wait for it, or request partial results"
-                )
-            return self._outcome_shards(), "the job has not ended"
-        if final.state not in {"SUCCEEDED", "PARTIAL"} and not partial:
-            remedy = "no item has a result"
-            if final.items_ok:
-                count = f"{final.items_ok} of {self.manifest.item_count}"
-                remedy = f"request partial results to read the {count} items that have one"
-            raise JobFailedError(f"job {self.id} ended {final.state}: {final.reason}; {remedy}")
-        return set(from_ranges(final.outcome_ranges)), f"the job ended {final.state}"
-
-
-def _verified(
-    found: Iterable[tuple[ShardOutcome | None, _T]], count: int, final: JobFinal | None
-) -> Iterator[_T]:
-    """What was read with each of `count` outcomes, the last once all are those of the end."""
-    digest = OutcomesDigest()
-    for number, (outcome, read) in enumerate(found, 1):
-        if outcome is not None:
-            digest.add(outcome)
-        if final is not None and number == count:
-            digest.check(final)
-        yield read
-    if final is not None and not count:
-        digest.check(final)

@@ -1,22 +1,26 @@
 """The jobs of a deployment: found again, and kept going."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
+from fornada.coordination.job_index.interface import Position
 from fornada.coordination.server_clock import ServerClock
-from fornada.errors import JobNotFoundError, MessageError, UsageError
-from fornada.jobs.job_inputs import RETRY_OF
+from fornada.coordination.worker_board.interface import WorkerReport
+from fornada.errors import JobNotFinishedError, JobNotFoundError, MessageError, UsageError
+from fornada.jobs.job_inputs import RETRY_OF, VERIFIES
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
 from producer.job import Job
 from producer.job_status import JobStatus, unreadable_status
-from producer.listing import list_jobs
+from producer.listing.newest import list_jobs
+from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
-from producer.upkeep.backlog import Backlog, backlog_of
-from producer.upkeep.retention import purge
+from producer.upkeep.backlog import Backlog, backlog_of, open_job_ids, readable_manifests
+from producer.upkeep.retention import delete_job, purge
 from producer.upkeep.retry import lost_shards, retry_id, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
 
@@ -38,6 +42,11 @@ class Jobs:
         self._creator = creator
         self._clock = ServerClock(coordination)
 
+    @property
+    def coordination(self) -> Coordination:
+        """What Redis knows of the jobs, for a gateway."""
+        return self._coordination
+
     def job(self, job_id: str) -> Job:
         """The job with this id, from any producer.
 
@@ -47,6 +56,10 @@ class Jobs:
         """
         check_text(job_id, "job_id")
         return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
+
+    def job_of(self, manifest: JobManifest) -> Job:
+        """The job of a manifest that was read before; nothing is read again."""
+        return self._as_job(manifest)
 
     def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
         """The statuses of all jobs, or of the newest `limit`, newest first.
@@ -60,9 +73,28 @@ class Jobs:
             limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
         )
 
+    def page(
+        self, wanted: JobFilter, *, before: Position | None = None, limit: int = 50
+    ) -> JobPage:
+        """The newest jobs that are wanted, at most `limit`, older than `before`."""
+        pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
+        return pages.page(wanted, before=before, limit=limit)
+
+    def open_job_ids(self) -> set[str]:
+        """The ids of the jobs that have not ended, and perhaps of some that never began."""
+        return open_job_ids(self._jobs, coordination=self._coordination)
+
+    def manifests(self, job_ids: Iterable[str]) -> Iterator[JobManifest]:
+        """The manifests of those of the jobs that exist and can be read."""
+        return readable_manifests(self._jobs, job_ids)
+
     def backlog(self) -> Backlog:
         """The unfinished work of all jobs, in shards and in items."""
         return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
+
+    def workers(self) -> Sequence[WorkerReport]:
+        """What the worker processes said of themselves in the last minute."""
+        return self._coordination.workers()
 
     def resume(self, job_id: str) -> Job:
         """Enqueue lost shards of a job now; the workers' reconciler would do so later.
@@ -114,14 +146,46 @@ class Jobs:
             WaitTimeoutError: They did not finish in time; they still run.
             JobFailedError: A shard could not be run again.
         """
-        check_count(sample, "sample")
         if timeout_s is not None:
             check_seconds(timeout_s, "timeout_s")
+        again = self.begin_verification(job_id, sample=sample)
+        again.wait(timeout_s)
+        return self.verification(job_id, again.id)
+
+    def begin_verification(self, job_id: str, *, sample: int = 16) -> Job:
+        """As `verify`, which it begins: a job whose results `verification` compares.
+
+        Raises:
+            JobNotFoundError, UsageError: As `verify`.
+        """
+        check_count(sample, "sample")
         manifest = self.job(job_id).manifest
         again = self._new_now(verification_of(manifest, jobs=self._jobs, sample=sample))
-        job = self._as_job(self._creator.create_and_enqueue(again, new=True))
-        job.wait(timeout_s)
-        return compare(manifest, job.manifest, jobs=self._jobs)
+        return self._as_job(self._creator.create_and_enqueue(again, new=True))
+
+    def verification(self, job_id: str, verification_id: str) -> Verification:
+        """What an ended verification found.
+
+        Raises:
+            JobNotFoundError: There is no such verification of the job.
+            JobNotFinishedError: It still runs.
+            JobFailedError: A shard could not be run again.
+        """
+        manifest, again = self.job(job_id).manifest, self.job(verification_id)
+        if again.manifest.tags.get(VERIFIES) != job_id:
+            raise JobNotFoundError(f"job {verification_id} does not verify job {job_id}")
+        if not again.status().ended:
+            raise JobNotFinishedError(f"verification {verification_id} still runs; ask again later")
+        return compare(manifest, again.manifest, jobs=self._jobs)
+
+    def delete(self, job_id: str) -> None:
+        """Delete an ended job, with items and results; repeat it if it fails.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            JobStateError: It is open, or another job reads its items.
+        """
+        delete_job(self.job(job_id).manifest, jobs=self._jobs, coordination=self._coordination)
 
     def purge(self, older_than: timedelta) -> list[str]:
         """Delete jobs that ended longer ago than `older_than`; return their ids.

@@ -11,7 +11,7 @@ from fornada.errors import UsageError
 from fornada.formats.tensor_file import Column
 from fornada.jobs.manifest import JobManifest
 from fornada.tensors import OutputTensor
-from producer.exporting.arrow import to_arrow
+from producer.exporting.formats.arrow import to_arrow
 from producer.exporting.frames import to_pandas
 from producer.exporting.kinds import rows_of
 from producer.item_results import ItemResults, ShardResult

@@ -28,6 +28,7 @@ from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, Kind, OutputTensor, stored_dtype
 from fornada.testing import InMemoryCoordination
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
@@ -98,16 +99,18 @@ def in_memory_client(
     )
     gives = list(outputs or _computed(answer(_given(golden, takes)), classes=classes, kind=kind))
     computed = _Model(takes=takes, gives=gives, answer=answer)
-    objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
+    objects, coordination, settings = InMemoryObjectStore(), InMemoryCoordination(), Settings()
     computed.publish(ModelStore(objects=objects), model, golden, aliases or {"prod": 1})
     worker = _InlineWorker(
-        jobs=JobStore(objects=objects), coordination=coordination, predict=computed.predict
+        jobs=JobStore(objects=objects, prefixes=InputPrefixes.from_settings(settings)),
+        coordination=coordination,
+        predict=computed.predict,
     )
     return Client(
         objects=objects,
         coordination=coordination,
         sender=worker if run_at_once else RecordingSender(),
-        settings=Settings(),
+        settings=settings,
         channel=_InlineChannel(computed if run_at_once else None),
     )
 

@@ -24,6 +24,7 @@ class RedisProxy:
         self._listener = socket.create_server((HOST, 0))
         self._open: list[socket.socket] = []
         self._loses: bytes | None = None
+        self._refuses = False
         self.port = self._listener.getsockname()[1]
         #: Set once a reply was lost.
         self.lost = threading.Event()
@@ -45,6 +46,16 @@ class RedisProxy:
         """Pass on the next request that holds these bytes, and cut the connection then."""
         self._loses = request
 
+    def refuse(self) -> None:
+        """Cut all connections, and refuse new ones."""
+        self._refuses = True
+        for each in self._open:
+            _close(each)
+
+    def accept(self) -> None:
+        """Refuse no more."""
+        self._refuses = False
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -52,6 +63,9 @@ class RedisProxy:
                 threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
 
     def _serve(self, accepted: socket.socket) -> None:
+        if self._refuses:
+            _close(accepted)
+            return
         with contextlib.suppress(OSError):
             client = (
                 accepted if self._tls is None else self._tls.wrap_socket(accepted, server_side=True)

@@ -13,7 +13,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from model_store.engines.artifact.work import Work
 from model_store.engines.catalog import open_engine, require_engine
-from model_store.engines.interface import Compile, Engine
+from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust
 from model_store.scratch import scratch_folder
@@ -79,15 +79,13 @@ def _load_and_predict(
     manifest = models.verified_manifest(models.resolve(ref).pin)
     tile, most_items = "FORNADA_MAX_BATCH_SIZE", None
 
-    def choose_tile(manifest: ModelManifest, compile_for: Compile, work: Work) -> int:
+    def choose_tile(manifest: ModelManifest, work: Work) -> int:
         nonlocal tile
         if settings.max_batch_size is not None:
             return settings.max_batch_size
         found = kept.find(manifest, work)
-        tile = "as kept" if found else "chosen here, not kept"
-        found = found or kept.choose(manifest, compile_for, work, most_items)
-        tile = f"{tile}: {found.summary}"
-        return found.tile_items
+        tile = "as kept" if found else "from its layers"
+        return (found or kept.choose(work, most_items)).tile_items
 
     began = time.monotonic()
     # Loading predicts the golden batch, and refuses the model if its outputs differ.

@@ -46,6 +46,7 @@ from worker.compute.tile_choice import TileChoice, calibrations
 from worker.host.deadlines import Deadlines
 from worker.host.ending import Ending
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
+from worker.host.reporting import Reporter, Work
 from worker.host.watchdog import Activity, Watchdog
 from worker.shards.isolation import IsolatedProcess, isolated_command
 from worker.shards.service import ShardService
@@ -77,6 +78,8 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         events: Hears what happens.
     """
     threading.excepthook = _end_for_want_of_memory
+    work = Work()
+    events = Events(events.tell, work.hear)
     shared = _open(settings, threads=threads, events=events)
     worker = shared.worker
     concurrency = Concurrency(
@@ -110,10 +113,20 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     celery_app.add_growth(app, concurrency)
     reconciler = _reconciler(shared, CelerySender(app))
     predict_server = _predict_server(shared, models)
+    reporter = Reporter(
+        shared.coordination,
+        work,
+        name=worker,
+        queue=settings.queue,
+        engine=shared.engine.name,
+        threads=lambda: concurrency.threads,
+        running_count=lambda: activity.running_count,
+    )
     models.warm(names_in(settings.warm_models))
     watchdog.start()
     reconciler.start()
     predict_server.start()
+    reporter.start()
     events.tell(WorkerStarted(worker=worker, threads=threads, engine=shared.engine.name))
     try:
         return celery_app.consume(
@@ -122,6 +135,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
             threads=concurrency.threads,
         )
     finally:
+        reporter.stop()
         predict_server.stop()
         reconciler.stop()
         watchdog.stop()
@@ -166,7 +180,6 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
             objects=shared.objects,
             decide=shared.decisions.decide,
             engine=shared.engine,
-            events=events,
         ),
     )
 

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.workloads import Sizes
+from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
 from model_store.engines import keras_file, keras_setup
+from model_store.wall.limits import WallLimits
+from model_store.wall.messages import Check, Passed
+from model_store.wall.process import WallProcess
 from trainer.recipes.networks import mlp
 
 _ROOT = Path(__file__).parents[2]
@@ -31,7 +35,7 @@ def prepared(sizes: Sizes, *, cache: Path) -> Path:
     counts = {model: max(GOLDEN_ITEMS, sizes.images(model)) for model in ITEM_SHAPES}
     name = "-".join(f"{model}{count}" for model, count in counts.items())
     folder = cache / "prepared" / name
-    if not (folder / "done").exists():
+    if not (folder / "checked").exists():
         print("creating models, images and the outputs of keras predict", flush=True)
         arguments = [f"{model}={count}" for model, count in counts.items()]
         subprocess.run(
@@ -40,12 +44,21 @@ def prepared(sizes: Sizes, *, cache: Path) -> Path:
             cwd=_ROOT,
             stdout=subprocess.DEVNULL,
         )
-        (folder / "done").touch()
+        (folder / "checked").touch()
     return folder
 
 
+def tensors_of(model: str) -> tuple[InputTensor, OutputTensor]:
+    """What the model takes and gives."""
+    return unnamed_tensors(
+        item_shape=ITEM_SHAPES[model],
+        item_dtype="uint8",
+        classes=[str(number) for number in range(CLASS_COUNTS[model])],
+    )
+
+
 def main() -> None:
-    """Write `<model>.keras`, `<model>.npy` and `<model>-reference.npy` for each model."""
+    """Write a model, its images, the reference, and what the wall found, for each model."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for argument in sys.argv[2:]:
@@ -64,7 +77,29 @@ def _write(folder: Path, name: str, count: int) -> None:
     images = rng.integers(0, 256, (count, *ITEM_SHAPES[name]), np.uint8)
     (folder / f"{name}.keras").write_bytes(keras_file.dump_model(model))
     np.save(folder / f"{name}.npy", images)
-    np.save(folder / f"{name}-reference.npy", model.predict(images, _BATCH_SIZE, verbose=0))
+    reference = model.predict(images, _BATCH_SIZE, verbose=0)
+    np.save(folder / f"{name}-reference.npy", reference)
+    np.save(folder / f"{name}-golden-inputs.npy", images[:GOLDEN_ITEMS])
+    np.save(folder / f"{name}-golden-outputs.npy", reference[:GOLDEN_ITEMS])
+    (folder / f"{name}-passed.json").write_bytes(_passed(folder, name).to_json())
+
+
+def _passed(folder: Path, name: str) -> Passed:
+    """What every publisher asks, and so every deployment has."""
+    artifact, (takes, gives) = folder / f"{name}.keras", tensors_of(name)
+    with WallProcess(WallLimits.of_artifact(artifact.stat().st_size)) as wall:
+        return wall.check(
+            Check(
+                artifact=str(artifact.absolute()),
+                where=name,
+                allowed_objects=[],
+                engine="keras",
+                inputs=[takes],
+                outputs=[gives],
+                golden_inputs=str((folder / f"{name}-golden-inputs.npy").absolute()),
+                golden_outputs=str((folder / f"{name}-golden-outputs.npy").absolute()),
+            )
+        )
 
 
 def _mlp(_keras: Any) -> Any:

@@ -6,19 +6,20 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import redis
 
 from benchmarks.contract import BUCKET, to_npy
-from benchmarks.measuring.prepare import CLASS_COUNTS, GOLDEN_ITEMS, ITEM_SHAPES
+from benchmarks.measuring.prepare import ITEM_SHAPES, tensors_of
 from benchmarks.workloads import Sizes
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
-from fornada.tensors import unnamed_tensors
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
+from model_store.wall.messages import Passed
 from worker.host.hardware import granted_cores
 
 #: Not passed on to contenders. Without bytecode on disk, an editable install such as ours would be
@@ -97,9 +98,9 @@ class Servers:
         settings = self.stack.settings
         bucket = f"fornada-{next(self._numbers)}"
         self.empty_redis()
-        objects = S3ObjectStore.from_settings(settings.model_copy(update={"s3_bucket": bucket}))
-        objects.create_bucket()
-        self._publish(ModelStore(objects=objects))
+        settings = settings.model_copy(update={"s3_bucket": bucket})
+        S3ObjectStore.from_settings(settings).create_bucket()
+        self._publish(ModelStore.from_settings(settings))
         return {
             **self.stack.environ,
             "FORNADA_S3_BUCKET": bucket,
@@ -118,23 +119,14 @@ class Servers:
         return found
 
     def _publish(self, models: ModelStore) -> None:
-        for model, shape in ITEM_SHAPES.items():
-            images = np.load(self.data / f"{model}.npy", mmap_mode="r")
-            reference = np.load(self.data / f"{model}-reference.npy", mmap_mode="r")
+        for model in ITEM_SHAPES:
             models.publish(
-                ModelDraft.of_one(
-                    *unnamed_tensors(
-                        item_shape=shape,
-                        item_dtype="uint8",
-                        classes=[str(number) for number in range(CLASS_COUNTS[model])],
-                    ),
-                    name=model,
-                ),
+                ModelDraft.of_one(*tensors_of(model), name=model),
                 artifact=self.data / f"{model}.keras",
-                golden_inputs=np.array(images[:GOLDEN_ITEMS]),
-                golden_outputs=np.array(reference[:GOLDEN_ITEMS]),
-                # `prepare` has just written it.
-                check=lambda _artifact: None,
+                golden_inputs=self.data / f"{model}-golden-inputs.npy",
+                golden_outputs=self.data / f"{model}-golden-outputs.npy",
+                # `prepare` has asked it.
+                check=partial(_as_found, self.data / f"{model}-passed.json"),
             )
 
 
@@ -146,6 +138,10 @@ def started_servers(*, folder: Path, data: Path, sizes: Sizes) -> Iterator[Serve
         servers = Servers(stack=stack, data=data)
         servers.put_inputs(sizes)
         yield servers
+
+
+def _as_found(path: Path, _artifact: Path) -> Passed:
+    return Passed.from_json(path.read_bytes(), where=str(path))
 
 
 def input_key(model: str, number: int) -> str:

@@ -226,6 +226,11 @@ class AnswerFrame:
     #: Whether it is signed, and by whom.
     seal: Seal = "none"
 
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the tensor file that has the outputs; 0 if an array has them."""
+        return len(self.outputs) if isinstance(self.outputs, bytes) else 0
+
     def columns(self, gives: Sequence[OutputTensor], *, item_count: int) -> list[Column]:
         """The outputs, read-only, a column for each output of a model.
 

@@ -35,7 +35,7 @@ _POLL_S = 0.5
     help="Folder for all data and logs.",
 )
 def up(workers: int, data: Path) -> None:
-    """Start Valkey, an S3 server and workers, and keep them up until Ctrl-C.
+    """Start Valkey, an S3 server, a gateway and workers, and keep them up until Ctrl-C.
 
     Prints the settings for other terminals and services, and writes them to DATA/env. Models and
     jobs are kept for the next start, which uses the same ports if they are free.
@@ -46,7 +46,7 @@ def up(workers: int, data: Path) -> None:
     _say_start(workers, data, err=True)
     with signals_interrupt():
         try:
-            with Stack(data_dir=data, workers=workers, environ=os.environ) as stack:
+            with _stack(data, workers) as stack:
                 _announce(stack)
                 while True:
                     stack.check()
@@ -81,10 +81,14 @@ def demo(as_json: bool, data: Path, workers: int, dataset: str | None) -> None: 
     """
     _configure_logs()
     _say_start(workers, data, err=as_json)
-    with signals_interrupt(), Stack(data_dir=data, workers=workers, environ=os.environ) as stack:
+    with signals_interrupt(), _stack(data, workers) as stack:
         report = Demo(stack=stack, folder=data, say=partial(say, err=as_json)).run(dataset=dataset)
     if as_json:
         print_json(report)
+
+
+def _stack(data: Path, workers: int) -> Stack:
+    return Stack(data_dir=data, workers=workers, gateway=True, environ=os.environ)
 
 
 def _configure_logs() -> None:
@@ -95,7 +99,7 @@ def _configure_logs() -> None:
 def _say_start(workers: int, data: Path, *, err: bool) -> None:
     processes = "1 worker process" if workers == 1 else f"{workers} worker processes"
     say(
-        f"starting Valkey, an S3 server and {processes}; "
+        f"starting Valkey, an S3 server, a gateway and {processes}; "
         f"data is in {data}, logs are in {data / 'logs'}",
         err=err,
     )
@@ -108,4 +112,6 @@ def _announce(stack: Stack) -> None:
     for line in exports:
         say(line)
     say(f"up; in another terminal: source {shlex.quote(str(env_path))}", err=True)
+    if stack.gateway_url is not None:
+        say(f"the gateway: {stack.gateway_url}, for whoever sends FORNADA_API_KEY", err=True)
     say("Ctrl-C stops everything", err=True)

@@ -42,6 +42,10 @@ _COMMANDS = {
     "worker": _Target("worker.cli", "worker", "Run workers that predict queued jobs."),
     "submit": _Target("producer.commands.submit", "submit", "Submit items as a job."),
     "jobs": _Target("producer.commands.jobs", "jobs", "List, show, cancel jobs; fetch results."),
+    "gateway": _Target(
+        "gateway.commands.serving", "gateway", "Serve jobs, models and predictions over HTTP."
+    ),
+    "keys": _Target("gateway.commands.api_keys", "keys", "Make and revoke the gateway's API keys."),
     "queue": _Target(
         "fornada.commands.queue", "queue", "See what lay on the queue and is no message."
     ),

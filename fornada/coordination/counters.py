@@ -30,6 +30,13 @@ class QueueClock:
         return self.moved_at is None or abs(at.timestamp() - self.moved_at) < within_s
 
 
+class QueueClocks(dict[str, QueueClock]):
+    """The clocks of queues, which begin at zero."""
+
+    def __missing__(self, queue: str) -> QueueClock:
+        return QueueClock(queue=queue)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lease:
     """An attempt's claim on a shard, or a process's on the end of a job."""

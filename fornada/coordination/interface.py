@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from fornada.coordination.job_index.interface import JobIndex
+from fornada.coordination.notices.interface import Notices
+from fornada.coordination.worker_board.interface import WorkerBoard
+
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
 #: Jobs that are listed as unreadable.
@@ -14,6 +18,10 @@ MOST_UNREADABLE = 1000
 MOST_HELD_UP = 16
 HELD_UP_S = 600.0
 MOST_WHY_CHARACTERS = 500
+
+
+#: What one process at a time does with a job: sum up its outcomes, tell its webhook.
+JobTask = Literal["end", "webhook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,8 @@ class Beat:
     holder: str
     #: Raised with every beat, whoever leads.
     number: int
+    #: The leader's own `lease_s`; `None` if it says none.
+    lease_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,14 +182,14 @@ class OpenJobs(Protocol):
         """Remove jobs that do not exist."""
 
     def end_jobs(self, states: Mapping[str, str]) -> None:
-        """Forget the jobs' counters, and drop messages of theirs that are still queued.
+        """Forget the jobs' counters, drop messages of theirs that are queued, and tell listeners.
 
         Args:
             states: Job → the state it ended in.
         """
 
-    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` alone may sum up the job's outcomes for the next `lease_s`."""
+    def hold_job_lease(self, to: JobTask, job_id: str, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` alone may do this with the job for the next `lease_s`."""
 
 
 class Recovery(OpenJobs, Protocol):
@@ -288,5 +298,9 @@ class Decisions(Protocol):
         """
 
 
-class Coordination(Recovery, Leases, Decisions, Protocol):
+class FollowedJobs(OpenJobs, Notices, Protocol):
+    """Jobs that have not ended, and notices of them. Whoever waits for one asks."""
+
+
+class Coordination(Recovery, Leases, Decisions, JobIndex, Notices, WorkerBoard, Protocol):
     """The whole interface, for the code that assembles a process."""

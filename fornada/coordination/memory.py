@@ -9,31 +9,29 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
-from fornada.coordination.counters import Asker, JobCounters, Lease, QueueClock, holder_of
+from fornada.coordination.counters import Asker, JobCounters, Lease, QueueClocks, holder_of
 from fornada.coordination.interface import (
     MOST_UNREADABLE,
     MOST_WHY_CHARACTERS,
     Admission,
     Beat,
     Claim,
+    JobTask,
     Progress,
     ShardEnd,
     SmallJob,
     Triage,
 )
+from fornada.coordination.job_index.memory import InMemoryJobIndex
+from fornada.coordination.notices.interface import Notice
+from fornada.coordination.notices.memory import InMemoryNotices
+from fornada.coordination.worker_board.memory import InMemoryWorkerBoard
 from fornada.keys import DEFAULT_QUEUE
 
 #: Lifetime of a decision, as in Redis.
 _DECIDED_S = 300.0
 #: How long an ended job is remembered, as in Redis.
 _ENDED_S = 600.0
-
-
-class _Clocks(dict[str, QueueClock]):
-    """The clocks of queues, which begin at zero."""
-
-    def __missing__(self, queue: str) -> QueueClock:
-        return QueueClock(queue=queue)
 
 
 class _Memory:
@@ -50,20 +48,21 @@ class _Memory:
         #: Job → why it cannot be read.
         self.unreadable: dict[str, str] = {}
         self.submitted_s: dict[str, float] = {}
-        self.complete = False
-        #: Job → its end state.
+        self.owned: dict[str, dict[str, int]] = {}
+        self.workers: dict[str, object] = {}
+        self.complete = self.owners_complete = False
         self.ended: dict[str, str] = {}
         self.ended_until: dict[str, float] = {}
         self.decided: dict[str, tuple[bytes, float]] = {}
         self.jobs: dict[str, JobCounters] = defaultdict(JobCounters)
-        #: Job → who sums up its outcomes.
-        self.ends: dict[str, Lease] = {}
-        self.clocks = _Clocks()
+        #: Task and job → who does it.
+        self.held: dict[tuple[JobTask, str], Lease] = {}
+        self.clocks = QueueClocks()
         #: Queue → the last beat of its leader.
         self.beats: dict[str, Beat] = {}
 
 
-class InMemoryCoordination:
+class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoard):
     """A `Coordination` in dictionaries; it passes the same tests as the one in Redis.
 
     Args:
@@ -81,11 +80,12 @@ class InMemoryCoordination:
         queue: str = DEFAULT_QUEUE,
         lease_s: float = 3600.0,
     ) -> None:
+        super().__init__()
         self._clock = clock
         self._lease_s = lease_s
         self._queue_length = queue_length
         self._queue = queue
-        self._memory = _Memory()
+        self._memory: _Memory = _Memory()
 
     def for_queue(self, queue: str, *, queue_length: Callable[[], int] | None = None) -> Self:
         """The coordination of another queue on the same server."""
@@ -203,14 +203,16 @@ class InMemoryCoordination:
                 self._memory.ended_until[job_id] = self._clock() + _ENDED_S
                 self._memory.open_jobs.discard(job_id)
                 self._memory.jobs.pop(job_id, None)
+        for job_id in states:
+            self._tell(job_id, Notice.ENDED)
 
-    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+    def hold_job_lease(self, to: JobTask, job_id: str, holder: str, *, lease_s: float) -> bool:
         with self._memory.lock:
-            end = self._memory.ends.get(job_id)
+            end = self._memory.held.get((to, job_id))
             held = holder_of(end, self._memory.clocks, most_s=lease_s)
             if held not in {None, holder}:
                 return False
-            self._memory.ends[job_id] = self._lease(holder, lease_s)
+            self._memory.held[to, job_id] = self._lease(holder, lease_s)
             return True
 
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
@@ -219,7 +221,7 @@ class InMemoryCoordination:
             if last is not None and last != after:
                 return last
             self.elapse(step_s)
-            beat = Beat(holder, 1 if last is None else last.number + 1)
+            beat = Beat(holder, 1 if last is None else last.number + 1, self._lease_s)
             self._memory.beats[self._queue] = beat
             return beat
 
@@ -305,7 +307,9 @@ class InMemoryCoordination:
 
     def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
         with self._memory.lock:
-            return self._memory.jobs[job_id].mark_done(ends)
+            done_count = self._memory.jobs[job_id].mark_done(ends)
+        self._tell_progress(job_id)
+        return done_count
 
     def decide(self, question: str, answer: bytes) -> bytes:
         with self._memory.lock:

@@ -5,10 +5,14 @@ from typing import Any
 
 import redis
 
+from fornada.coordination.interface import Beat
+from fornada.coordination.job_index.redis import RedisJobIndex
+from fornada.coordination.notices.redis import MOST_NOTICE_BYTES, RedisNotices
 from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
-from fornada.coordination.snapshot import number
+from fornada.coordination.snapshot import lease_s_of, number
+from fornada.coordination.worker_board.redis import RedisWorkerBoard
 from fornada.logs import get_logger
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.address import redis_address
@@ -64,20 +68,33 @@ class RedisDecisions:
         return {job_id: end.encode(errors="surrogateescape") for job_id, end in found if end}
 
 
-class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
+class RedisCoordination(
+    RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobIndex, RedisNotices, RedisWorkerBoard
+):
     """`Coordination` in Redis or Valkey."""
 
-    def __init__(self, *, client: "redis.Redis", queue: str, lease_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        client: "redis.Redis",
+        queue: str,
+        lease_s: float,
+        listening: "redis.Redis | None" = None,
+    ) -> None:
         """Coordinate the work of `queue` on the server that `client` speaks to.
 
         Args:
             client: Speaks to the server.
             queue: The queue.
             lease_s: For how long a lease is taken to hold, whatever stands in Redis.
+            listening: Hears notices, as `RedisNotices`.
         """
         RedisOpenJobs.__init__(self, client=client, queue=queue, lease_s=lease_s)
         RedisLeases.__init__(self, client=client, queue=queue)
         RedisDecisions.__init__(self, client=client)
+        RedisJobIndex.__init__(self, client=client)
+        RedisWorkerBoard.__init__(self, client=client)
+        RedisNotices.__init__(self, client=client, listening=listening or client)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "RedisCoordination":
@@ -89,7 +106,12 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         address = redis_address(settings)
         if address.is_unverified:
             log.warning(UNVERIFIED, server=address.label)
-        return cls(client=connected(address), queue=settings.queue, lease_s=settings.lease_s)
+        return cls(
+            client=connected(address),
+            queue=settings.queue,
+            lease_s=settings.lease_s,
+            listening=connected(address, most_bytes=MOST_NOTICE_BYTES),
+        )
 
     @translated
     def refuse_cluster(self) -> None:
@@ -117,15 +139,15 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         return read_facts(self._redis)
 
     @translated
-    def leader(self) -> str | None:
-        """The reconciler that leads the queue; `None` if none did in the last minute."""
+    def leader(self) -> Beat | None:
+        """The last beat of who leads the queue; `None` if there was none in the last minute."""
         with self._redis.pipeline() as pipe:
             pipe.time()
-            pipe.hmget(redis_keys.leader(self._queue), "beat", "at_ms")
-            time, (beat, at_ms) = pipe.execute()
+            pipe.hmget(redis_keys.leader(self._queue), "beat", "at_ms", "lease_ms")
+            time, (beat, at_ms, lease_ms) = pipe.execute()
         # The server's clock may have been set back since.
         seen_ms = number(at_ms) or 0
         if beat is None or abs(milliseconds(time) - seen_ms) > _SEEN_MS:
             return None
-        holder: str = beat.rpartition(" ")[0]
-        return holder
+        holder, _, beats = beat.rpartition(" ")
+        return Beat(holder, number(beats) or 0, lease_s_of(lease_ms))

@@ -13,12 +13,14 @@ from fornada.coordination.interface import (
     MOST_WHY_CHARACTERS,
     NEWEST_JOBS,
     Beat,
+    JobTask,
     Progress,
     SmallJob,
     Triage,
 )
+from fornada.coordination.notices.interface import Notice
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
-from fornada.coordination.snapshot import progress_in
+from fornada.coordination.snapshot import lease_s_of, progress_in
 from fornada.keys import is_name
 from fornada.records import MAX_SHARDS
 from fornada.redis_server import keys as redis_keys
@@ -187,6 +189,7 @@ class RedisOpenJobs:
         with self._redis.pipeline() as pipe:
             for job_id, state in states.items():
                 pipe.set(redis_keys.JobStateKeys(job_id).ended, state, px=_ENDED_MS)
+                pipe.publish(redis_keys.notices(job_id), Notice.ENDED)
             pipe.srem(redis_keys.OPEN_JOBS, *states)
             pipe.delete(
                 *(key for job_id in states for key in redis_keys.JobStateKeys(job_id).counters)
@@ -194,9 +197,9 @@ class RedisOpenJobs:
             pipe.execute()
 
     @translated
-    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+    def hold_job_lease(self, to: JobTask, job_id: str, holder: str, *, lease_s: float) -> bool:
         held = self._hold(
-            keys=[redis_keys.JobStateKeys(job_id).end_lease],
+            keys=[redis_keys.JobStateKeys(job_id).lease_to(to)],
             args=[holder, self._queue, round(lease_s * 1000)],
         )
         return bool(held)
@@ -204,7 +207,7 @@ class RedisOpenJobs:
     @translated
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
         known = "" if after is None else f"{after.holder} {after.number}"
-        last: str = self._beat(
+        last, lease_ms = self._beat(
             keys=[redis_keys.leader(self._queue), redis_keys.OPEN_JOBS_COMPLETE, *_TYPES],
             args=[
                 self._queue,
@@ -212,11 +215,12 @@ class RedisOpenJobs:
                 known,
                 round(step_s * 1000),
                 FORGET_AFTER_MS,
+                self._lease_ms,
                 *_TYPES.values(),
             ],
         )
-        name, _, number = last.rpartition(" ")
-        return Beat(name, int(number))
+        name, _, beats = last.rpartition(" ")
+        return Beat(name, int(beats), lease_s_of(lease_ms))
 
     @translated
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:

@@ -100,7 +100,15 @@ class RedisLeases:
         job = redis_keys.JobStateKeys(job_id)
         found = ((end.shard, "dead" if end.dead else str(end.item_errors)) for end in ends)
         done_count: int = self._mark_done(
-            keys=[job.done, job.failed, job.enqueued, job.attempts, job.errors, job.leases],
+            keys=[
+                job.done,
+                job.failed,
+                job.enqueued,
+                job.attempts,
+                job.errors,
+                job.leases,
+                job.job,
+            ],
             args=[FORGET_AFTER_MS, *flat(found)],
         )
         return done_count

@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 
+from fornada.coordination.notices.interface import TOLD_EVERY_S
 from fornada.redis_server import keys as redis_keys
 
 #: Counters of a job are dropped after 30 days without a change.
@@ -17,7 +18,13 @@ def script(client: "redis.Redis", name: str) -> Any:
     """`lua/<name>.lua`, to be called with `keys` and `args`."""
     # Any: redis-py types keys and arguments more narrowly than it takes them.
     texts = (files("fornada.coordination").joinpath(f"lua/{part}.lua") for part in ("clock", name))
-    names = f"local LEADER = '{redis_keys.LEADER_PREFIX}'\n"
+    prefixes = {
+        "LEADER": redis_keys.LEADER_PREFIX,
+        "JOB": redis_keys.JOB_PREFIX,
+        "NOTICES": redis_keys.NOTICES_PREFIX,
+    }
+    names = "".join(f"local {each} = '{prefix}'\n" for each, prefix in prefixes.items())
+    names += f"local TOLD_EVERY_MS = {round(TOLD_EVERY_S * 1000)}\n"
     return client.register_script(names + "".join(text.read_text() for text in texts))
 
 

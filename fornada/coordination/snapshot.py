@@ -51,6 +51,12 @@ def number(text: str | None) -> int | None:
     return int(text) if text is not None and is_number and len(text) <= _MOST_DIGITS else None
 
 
+def lease_s_of(lease_ms: str | None) -> float | None:
+    """The lease in seconds that a leader states in milliseconds, if it does."""
+    stated = number(lease_ms)
+    return None if stated is None else stated / 1e3
+
+
 def _shards(names: Iterable[str]) -> set[int]:
     numbers = (number(name) for name in names)
     return {shard for shard in numbers if shard is not None and shard < MAX_SHARDS}

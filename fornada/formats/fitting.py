@@ -13,6 +13,8 @@ from fornada.formats.items import Array, check_items, check_shape
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor
 
+#: The first whole number that 64 bits with a sign lack.
+_BEYOND_INTEGERS = 2.0**63
 #: Types of missing values: None, and those of pandas.
 _NULL_TYPES = frozenset({"NoneType", "NAType", "NaTType"})
 
@@ -63,6 +65,9 @@ def fit_items(
     if taken.dtype == "string":
         return _fit_texts(array, taken, model=model, where=where)
     plain, errors = _without_nulls(array, taken, model=model, where=where)
+    if plain.dtype.kind == "f" and np.dtype(taken.numpy_dtype).kind in "ui":
+        plain, broken = _whole(plain, taken)
+        errors = broken | errors
     items = check_items(
         plain, item_shape=taken.shape, item_dtype=taken.dtype, model=model, where=where
     )
@@ -148,6 +153,27 @@ def _without_nulls(
     rows = np.flatnonzero(null.reshape(len(null), -1).any(axis=1))
     what = "a masked value or null" if is_masked else "null"
     return plain, {int(row): f"{what} among its values" for row in rows}
+
+
+def _whole(numbers: Array, taken: InputTensor) -> tuple[Array, dict[int, str]]:
+    """Floats that are all whole as integers, and number of a row with NaN or infinity -> why.
+
+    Pixels stay as they are: those that were divided by 255 may all be 0 and 1.
+    """
+    if taken.image is not None or taken.dtype == "uint8":
+        return numbers, {}
+    finite = np.isfinite(numbers)
+    whole = np.where(finite, numbers, numbers.dtype.type(0))
+    if (whole % 1).any() or (np.abs(whole) >= _BEYOND_INTEGERS).any():
+        return numbers, {}
+    integers = whole.astype(np.int64)
+    if taken.fill is not None:
+        integers[np.isnan(numbers)] = int(taken.fill)
+        finite |= np.isnan(numbers)
+    if not finite.ndim:
+        return integers, {}
+    rows = np.flatnonzero(~finite.reshape(len(finite), -1).all(axis=1))
+    return integers, {int(row): "NaN or infinity among its values" for row in rows}
 
 
 def _plain(array: Array) -> Array:

@@ -1,14 +1,16 @@
 """The items of several tensors, of text or of varying shapes as one safetensors file.
 
 A tensor of fixed shape is an array by its name. Of a tensor NAME of strings or with open sides,
-`NAME.values` holds all items one after the other, strings as UTF-8 bytes. `NAME.offsets` says where
-each string begins, or each item if they are numbers, and where the last one ends. `NAME.shapes` has
-the shape of each item, unless it follows from the offsets.
+`NAME.values` holds all items one after the other, strings as UTF-8 bytes; so does it of image files
+that are to become an input's items. `NAME.offsets` says where each string or file begins, or each
+item if they are numbers, and where the last one ends. `NAME.shapes` has the shape of each item,
+unless it follows from the offsets.
 """
 
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +27,8 @@ from fornada.tensors import Shape, array_dtype, text_of
 #: shape is open.
 Column = Array | list[Array]
 
+#: Dtypes whose values are stored as bytes, and where each begins.
+_OF_BYTES = ("string", "bytes")
 _LITTLE_ENDIAN_INT64 = np.dtype("<i8")
 
 
@@ -37,11 +41,20 @@ class Tensor(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Its dtype, `string` for texts."""
+        """Its dtype, `string` for texts and `bytes` for files."""
 
     @property
     def shape(self) -> Shape:
         """The shape of an item; `None` where a side varies."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesTensor:
+    """The image files of an input, in place of the items that they become: `bytes` [items]."""
+
+    name: str
+    dtype: str = "bytes"
+    shape: Shape = field(default_factory=list)
 
 
 def column_bytes(column: Column) -> int:
@@ -51,7 +64,7 @@ def column_bytes(column: Column) -> int:
 
 def needs_tensor_file(tensors: Sequence[Tensor]) -> bool:
     """Whether `.npy`, one array of numbers, cannot hold items of these tensors."""
-    return len(tensors) > 1 or any(t.dtype == "string" or None in t.shape for t in tensors)
+    return len(tensors) > 1 or any(t.dtype in _OF_BYTES or None in t.shape for t in tensors)
 
 
 def to_tensor_file(columns: Mapping[str, Column], tensors: Sequence[Tensor]) -> bytes:
@@ -102,7 +115,7 @@ def from_tensor_file(
 def stored_arrays(column: Column, tensor: Tensor) -> dict[str, Array]:
     """The arrays of a tensor in such a file, by their names."""
     name, is_open = tensor.name, None in tensor.shape
-    if tensor.dtype == "string":
+    if tensor.dtype in _OF_BYTES:
         cells = column if isinstance(column, list) else [column]
         texts: list[bytes] = [text for cell in cells for text in cell.ravel().tolist()]
         stored: dict[str, Array] = {
@@ -134,7 +147,7 @@ def _shapes(column: Column, tensor: Tensor) -> NDArray[np.int64]:
 
 def _column(stored: dict[str, Array], tensor: Tensor, *, where: str) -> Column:
     """Take what `stored` has of a tensor out of it."""
-    is_text = tensor.dtype == "string"
+    is_text = tensor.dtype in _OF_BYTES
     dtype = np.dtype("uint8" if is_text else array_dtype(tensor.dtype))
     if not is_text and None not in tensor.shape:
         array = _taken(stored, tensor.name, dtype, len(tensor.shape) + 1, where=where)
@@ -200,7 +213,8 @@ def _texts(
 ) -> NDArray[np.object_]:
     data, ends = values.tobytes(), offsets.tolist()
     try:
-        data.decode()
+        if tensor.dtype == "string":
+            data.decode()
     except UnicodeDecodeError as exc:
         raise InputError(f"{where}: {tensor.name} is not UTF-8 ({exc}); write it again") from exc
     texts = np.empty(len(ends) - 1, object)

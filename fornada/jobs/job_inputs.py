@@ -148,6 +148,9 @@ class JobInputs:
             return False
         if ref.key.startswith(keys.JobKeys(manifest.job_id).prefix):
             return True
+        upload = keys.upload_of(ref.key)
+        if upload is not None:
+            return upload.owner == manifest.owner and ref.key.startswith(upload.parts)
         return any(
             ref.key.startswith(keys.JobKeys(source).input_prefixes)
             for source in self.sources(manifest)

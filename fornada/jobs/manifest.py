@@ -37,7 +37,15 @@ from fornada.records import (
     Task,
     refuse_before,
 )
-from fornada.tensors import MAX_SIDES, MAX_TENSORS, InputTensor, OutputTensor, only, unnamed_tensors
+from fornada.tensors import (
+    MAX_SIDES,
+    MAX_TENSORS,
+    InputTensor,
+    OutputTensor,
+    TensorName,
+    only,
+    unnamed_tensors,
+)
 
 #: Most failed items of a job that is not FAILED: a count, or per cent of all items.
 MaxFailed = Count | Annotated[str, StringConstraints(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,6})?)%$")]
@@ -56,6 +64,9 @@ class ShardInput(Record):
     format: Literal["npy", "image", "tar", "safetensors", "parquet"] = "npy"
     objects: list[ObjectRef] = Field(min_length=1)
     item_count: ShardCount
+    #: Inputs whose place in the tensor file has image files, which become items as the input says.
+    #: Version 3.
+    files: Annotated[list[TensorName], Field(max_length=MAX_TENSORS)] = Field(default_factory=list)
     #: JSON array: where each file is in the archive, which may hold others too (`file_index`).
     #: Absent if the archive holds the items and nothing else. Version 3.
     index: ObjectRef | None = None
@@ -84,6 +95,8 @@ class ShardInput(Record):
             raise ValueError(f"an item error is not among {self.item_count} items")
         if (self.format == "parquet") != (self.row_groups is not None):
             raise ValueError("row_groups go with format parquet")
+        if self.files and self.format != "safetensors":
+            raise ValueError("files go with format safetensors")
         return self
 
     @property
@@ -113,8 +126,8 @@ class ShardInput(Record):
 
     def to_json(self) -> bytes:
         """The shard as UTF-8 JSON."""
-        # Most shards have no such items; versions before 3 do not know the field.
-        empty = None if self.item_errors else {"item_errors"}
+        # Most shards have neither; versions before 3 do not know the fields.
+        empty = {name for name in ("files", "item_errors") if not getattr(self, name)}
         return self.model_dump_json(exclude_none=True, exclude=empty).encode()
 
     @property

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,8 +18,8 @@ from fornada.formats.images import (
     has_ignored_orientation,
 )
 from fornada.formats.items import Array
-from fornada.formats.rows import Rows
 from fornada.formats.tar import Span, parse_index, tar_members
+from fornada.formats.tensor_file import Column
 from fornada.jobs.items import MAX_REASON_CHARACTERS, Items
 from fornada.jobs.manifest import ShardInput
 from fornada.parallel import in_parallel
@@ -62,6 +62,20 @@ class ImageFiles:
         Raises:
             InputError: The model takes no images.
         """
+        column, errors, orientations_ignored = self.column(taken, pool=pool)
+        items = Items.of_columns([column], takes=[taken]).without(errors)
+        return Decoded(items, orientations_ignored)
+
+    def column(
+        self, taken: InputTensor, *, pool: DecoderPool | None
+    ) -> tuple[Column, list[ItemError], int]:
+        """The items of type `taken`, of which those with an error hold anything.
+
+        Also how many photographs have an orientation that is ignored.
+
+        Raises:
+            InputError: The model takes no images.
+        """
         check_image_input(taken, where=self.names[0])
         rows: Array | None = None
         if not taken.is_open:
@@ -91,21 +105,52 @@ class ImageFiles:
         indices = range(len(self.contents))
         found = list(map(decode, indices) if pool is None else pool.map(decode, indices))
         orientations_ignored = sum(ignores for _, ignores in found)
-        if rows is None:
-            singles = [
-                (index, item if isinstance(item, str) else Rows(item[np.newaxis]))
-                for index, (item, _) in enumerate(found)
-                if item is not None
-            ]
-            return Decoded(Items.of_singles(singles, takes=[taken]), orientations_ignored)
         errors = [
-            ItemError(index=index, reason=why[:MAX_REASON_CHARACTERS])
-            for index, (why, _) in enumerate(found)
-            if isinstance(why, str)
+            ItemError(index=index, reason=item[:MAX_REASON_CHARACTERS])
+            for index, (item, _) in enumerate(found)
+            if isinstance(item, str)
         ]
-        return Decoded(
-            Items.of_columns([rows], takes=[taken]).without(errors), orientations_ignored
-        )
+        if rows is not None:
+            return rows, errors, orientations_ignored
+        blank = np.zeros([side or 1 for side in taken.shape], taken.numpy_dtype)
+        items = [blank if item is None or isinstance(item, str) else item for item, _ in found]
+        return items, errors, orientations_ignored
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorsWithFiles:
+    """What a shard has of several inputs, some of which are image files."""
+
+    #: An input's name -> what all items hold of it.
+    columns: Mapping[str, Column]
+    files: Mapping[str, ImageFiles]
+    #: Items that the submitter could not read.
+    errors: Sequence[ItemError]
+
+    def decoded(self, takes: Sequence[InputTensor], *, pool: DecoderPool | None) -> Decoded:
+        """The items, the files decoded as `ImageFiles.decoded` does.
+
+        Raises:
+            InputError: An input with files takes no images.
+        """
+        columns: list[Column] = []
+        errors = list(self.errors)
+        orientations_ignored = 0
+        for taken in takes:
+            if taken.name not in self.files:
+                columns.append(self.columns[taken.name])
+                continue
+            column, found, ignored = self.files[taken.name].column(taken, pool=pool)
+            columns.append(column)
+            known = {error.index for error in errors}
+            errors += [
+                ItemError(index=n, reason=f"{taken.name!r}: {why}"[:MAX_REASON_CHARACTERS])
+                for n, why in ((error.index, error.reason) for error in found)
+                if n not in known
+            ]
+            orientations_ignored += ignored
+        items = Items.of_columns(columns, takes=takes).without(errors)
+        return Decoded(items, orientations_ignored)
 
 
 def fetch_objects(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
@@ -163,7 +208,7 @@ def fetch_archive(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
     unreadable = {error.index: error.reason for error in shard.item_errors}
     return ImageFiles(
         contents=[unreadable.get(n, content) for n, content in enumerate(contents)],
-        names=_names(shard, fetch=fetch),
+        names=file_names(shard, fetch=fetch),
     )
 
 
@@ -187,7 +232,7 @@ def _checked_positions(shard: ShardInput, file_count: int) -> Sequence[int]:
     return positions
 
 
-def _names(shard: ShardInput, *, fetch: Fetch) -> list[str]:
+def file_names(shard: ShardInput, *, fetch: Fetch) -> list[str]:
     """The items' ids, else their numbers: files of an archive are numbered."""
     if shard.item_ids is not None:
         with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):

@@ -9,17 +9,27 @@ from fornada.errors import InputError
 from fornada.formats.images import DecoderPool
 from fornada.formats.items import fitted_shape
 from fornada.formats.npy import from_npy
-from fornada.formats.tensor_file import Column, from_tensor_file
+from fornada.formats.tensor_file import Column, FilesTensor, from_tensor_file
 from fornada.jobs.items import Items
 from fornada.jobs.manifest import JobManifest, ShardInput
-from fornada.jobs.shard_files import Decoded, Fetch, ImageFiles, fetch_archive, fetch_objects
+from fornada.jobs.shard_files import (
+    Decoded,
+    Fetch,
+    ImageFiles,
+    TensorsWithFiles,
+    fetch_archive,
+    fetch_objects,
+    file_names,
+)
 from fornada.jobs.store import JobStore
 from fornada.jobs.table_items import fetch_rows
 from fornada.records import ObjectRef
 from fornada.tensors import InputTensor, text_of
 
 
-def fetch_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> Items | ImageFiles:
+def fetch_items(
+    manifest: JobManifest, shard: ShardInput, *, jobs: JobStore
+) -> Items | ImageFiles | TensorsWithFiles:
     """Fetch the items of `shard`: an array of them, or their files, not decoded yet.
 
     Raises:
@@ -34,12 +44,15 @@ def fetch_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> 
     if shard.format == "parquet":
         return fetch_rows(manifest, shard, fetch=fetch).without(shard.item_errors)
     if shard.format == "safetensors":
-        return _read_tensors(manifest.takes, shard, fetch=fetch).without(shard.item_errors)
+        return _read_tensors(manifest.takes, shard, fetch=fetch)
     return _read_array(manifest.input, shard, fetch=fetch).without(shard.item_errors)
 
 
 def decode_items(
-    fetched: Items | ImageFiles, manifest: JobManifest, *, pool: DecoderPool | None = None
+    fetched: Items | ImageFiles | TensorsWithFiles,
+    manifest: JobManifest,
+    *,
+    pool: DecoderPool | None = None,
 ) -> Decoded:
     """The items that were fetched; files are decoded by the threads of `pool`, if there is one.
 
@@ -48,6 +61,8 @@ def decode_items(
     """
     if isinstance(fetched, Items):
         return Decoded(fetched)
+    if isinstance(fetched, TensorsWithFiles):
+        return fetched.decoded(manifest.takes, pool=pool)
     return fetched.decoded(manifest.input, pool=pool)
 
 
@@ -60,20 +75,35 @@ def read_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> I
     return decode_items(fetch_items(manifest, shard, jobs=jobs), manifest).items
 
 
-def _read_tensors(takes: Sequence[InputTensor], shard: ShardInput, *, fetch: Fetch) -> Items:
+def _read_tensors(
+    takes: Sequence[InputTensor], shard: ShardInput, *, fetch: Fetch
+) -> Items | TensorsWithFiles:
     ref = _only_object(shard)
     # What is selected may be some of the items in it.
     count = shard.item_count if shard.selected is None else None
-    columns = from_tensor_file(fetch(ref), takes, item_count=count, where=ref.key)
-    wanted = [columns[tensor.name] for tensor in takes]
-    if shard.selected is None:
-        return Items.of_columns(wanted, takes=takes)
-    if shard.positions[-1] >= len(wanted[0]):
-        raise InputError(
-            f"{ref.key} holds {len(wanted[0])} items, and the job selects item "
-            f"{shard.positions[-1]}; submit the items again"
+    stored = [FilesTensor(t.name) if t.name in shard.files else t for t in takes]
+    columns = from_tensor_file(fetch(ref), stored, item_count=count, where=ref.key)
+    if shard.selected is not None:
+        held_count = len(columns[takes[0].name])
+        if shard.positions[-1] >= held_count:
+            raise InputError(
+                f"{ref.key} holds {held_count} items, and the job selects item "
+                f"{shard.positions[-1]}; submit the items again"
+            )
+        columns = {name: _selected(each, shard.positions) for name, each in columns.items()}
+    if not shard.files:
+        wanted = [columns[tensor.name] for tensor in takes]
+        return Items.of_columns(wanted, takes=takes).without(shard.item_errors)
+    names = file_names(shard, fetch=fetch)
+    why = {error.index: error.reason for error in shard.item_errors}
+    files = {
+        name: ImageFiles(
+            contents=[why.get(n, data) for n, data in enumerate(columns[name])], names=names
         )
-    return Items.of_columns([_selected(each, shard.positions) for each in wanted], takes=takes)
+        for name in (tensor.name for tensor in takes)
+        if name in shard.files
+    }
+    return TensorsWithFiles(columns=columns, files=files, errors=shard.item_errors)
 
 
 def _selected(column: Column, positions: Sequence[int]) -> Column:

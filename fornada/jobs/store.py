@@ -175,8 +175,10 @@ class JobStore(OutcomeStore):
 
     def finish(
         self, manifest: JobManifest, state: EndState | None, reason: str | None = None
-    ) -> JobFinal:
+    ) -> JobFinal | None:
         """End the job with the outcomes it has; return its end, which may be an earlier one.
+
+        `None`: another process may be about to write one; try again.
 
         Args:
             manifest: The job's manifest.
@@ -258,7 +260,7 @@ class JobStore(OutcomeStore):
 
     def _finish(
         self, manifest: JobManifest, state: EndState | None, reason: str | None, shards: set[int]
-    ) -> JobFinal:
+    ) -> JobFinal | None:
         job_id, key = manifest.job_id, keys.JobKeys(manifest.job_id).final
         if self.manifest(job_id) != manifest:
             raise JobConflictError(
@@ -283,8 +285,10 @@ class JobStore(OutcomeStore):
             final = final.model_copy(update={"state": "FAILED", "reason": why[:2000]})
         if self._decisions is not None and not self.objects.conditional_writes:
             # Every writer from now on writes the same.
-            answers = self._decisions.decide_ends({job_id: _proposal(manifest, final)})
-            final = _decided_end(answers.get(job_id), manifest, final) or final
+            answer = self._decisions.decide_ends({job_id: _proposal(manifest, final)}).get(job_id)
+            if answer is None:
+                return None
+            final = _decided_end(answer, manifest, final) or final
         if self.objects.put_if_absent(key, final.to_json()):
             return final
         return self.final(job_id) or final

@@ -17,8 +17,11 @@ class Credentials(Record):
     s3_secret_access_key: str
     #: Comma-separated; the first signs. Absent in folders from before there were keys.
     deployment_keys: str | None = None
+    #: Of the gateway's administrator. Absent in folders from before there was a gateway.
+    api_key: str | None = None
     redis_port: int | None = None
     s3_port: int | None = None
+    gateway_port: int | None = None
 
 
 def new_credentials() -> Credentials:
@@ -28,11 +31,12 @@ def new_credentials() -> Credentials:
         s3_access_key_id=secrets.token_hex(10).upper(),
         s3_secret_access_key=secrets.token_urlsafe(30),
         deployment_keys=new_key(),
+        api_key=new_key(),
     )
 
 
 def load_credentials(path: Path) -> Credentials:
-    """The credentials in the file, with a key; new ones if there is no file.
+    """The credentials in the file, with all keys; new ones if there is no file.
 
     Raises:
         MessageError: The file does not hold credentials.
@@ -40,7 +44,8 @@ def load_credentials(path: Path) -> Credentials:
     if not path.exists():
         return new_credentials()
     kept = Credentials.from_json(path.read_bytes(), where=str(path))
-    return kept.model_copy(update={"deployment_keys": kept.deployment_keys or new_key()})
+    missing = [name for name in ("deployment_keys", "api_key") if getattr(kept, name) is None]
+    return kept.model_copy(update={name: new_key() for name in missing})
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -140,6 +140,8 @@ class Demo:
             "look again": f"fornada up --data {folder}   and elsewhere: source {folder}/env; "
             f"fornada jobs show {report['job_id']}",
         }
+        if self._stack.gateway_url is not None:
+            rows["gateway"] = f"{self._stack.gateway_url}  (then; it asks for FORNADA_API_KEY)"
         self._say("")
         for label, value in rows.items():
             self._say(value, label=f"{label:<14}", bold=True)

@@ -1,4 +1,4 @@
-"""The embedded stack: Valkey, an S3 server and workers, started and stopped together."""
+"""The embedded stack: Valkey, an S3 server, a gateway and workers, started together."""
 
 import contextlib
 import fcntl
@@ -15,6 +15,7 @@ from fornada.files.private_folder import claim_private
 from fornada.local.child import Child
 from fornada.local.children import Children
 from fornada.local.credentials import Credentials, load_credentials, write_private
+from fornada.local.gateway import has_gateway, start_gateway
 from fornada.local.ports import HOST, on_free_port
 from fornada.local.s3_server import start_s3_server
 from fornada.local.valkey import start_valkey
@@ -38,6 +39,7 @@ class Stack:
     Args:
         data_dir: Holds all data and logs, for one stack at a time; created if it does not exist.
         workers: Worker processes to start and wait for.
+        gateway: Whether to start a gateway, if one is installed.
         environ: The workers' environment, with further settings; the stack's own take precedence.
 
     Raises:
@@ -48,15 +50,22 @@ class Stack:
     """
 
     def __init__(
-        self, *, data_dir: Path, workers: int = 0, environ: Mapping[str, str] = os.environ
+        self,
+        *,
+        data_dir: Path,
+        workers: int = 0,
+        gateway: bool = False,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.logs_dir = self.data_dir / "logs"
         self._cache_dir = self.data_dir / "cache"
         self._worker_count = workers
+        self._with_gateway = gateway and has_gateway()
         self._base_environ = environ
         self._settings: Settings | None = None
         self._variables: dict[str, str] = {}
+        self._gateway_url: str | None = None
         self._signs_dir = self._cache_dir / "workers"
         self._children = Children(
             record_path=self.data_dir / "processes.json", signs_dir=self._signs_dir
@@ -76,6 +85,11 @@ class Stack:
             raise StackError("the embedded stack is not up; enter it first (`with Stack(...)`)")
         return self._settings
 
+    @property
+    def gateway_url(self) -> str | None:
+        """The gateway's address, once it is up; `None` if there is none."""
+        return self._gateway_url
+
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as starting:
             if self._worker_count:
@@ -84,6 +98,8 @@ class Stack:
             starting.enter_context(_locked(self.data_dir / "lock"))
             starting.enter_context(self._children)
             self._start_servers()
+            if self._with_gateway:
+                self._start_gateway()
             if self._worker_count:
                 self._start_workers()
             self._exit = starting.pop_all()
@@ -168,6 +184,25 @@ class Stack:
         s3_port, self._settings = on_free_port(start_s3, preferred=kept.s3_port)
         used = kept.model_copy(update={"redis_port": redis_port, "s3_port": s3_port})
         write_private(path, used.to_json())
+
+    def _start_gateway(self) -> None:
+        path = self.data_dir / _CREDENTIALS
+        kept = load_credentials(path)
+        self._variables[f"{PREFIX}API_KEY"] = kept.api_key or ""
+
+        def start(port: int) -> tuple[int, Child]:
+            return port, start_gateway(
+                port=port,
+                argv=_fornada("gateway"),
+                environ=self._child_environ(),
+                log_path=self.logs_dir / "gateway.log",
+                children=self._children,
+            )
+
+        port, gateway = on_free_port(start, preferred=kept.gateway_port)
+        self._services.append(gateway)
+        self._gateway_url = f"http://{HOST}:{port}"
+        write_private(path, kept.model_copy(update={"gateway_port": port}).to_json())
 
     def _start_workers(self) -> None:
         # Left by workers of an earlier start, which are gone.

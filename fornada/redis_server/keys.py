@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+#: Begins the key of a job's counters.
+JOB_PREFIX = "fornada:job:"
+#: Begins the channel of a job's notices.
+NOTICES_PREFIX = "fornada:notices:"
+_READERS_PREFIX = "fornada:notices-reader:"
+
 
 @dataclass(frozen=True, slots=True)
 class JobStateKeys:
@@ -12,7 +18,7 @@ class JobStateKeys:
     @property
     def job(self) -> str:
         """Hash: `counted` if nothing was lost, attempts, start; facts of a small job."""
-        return f"fornada:job:{self.job_id}"
+        return f"{JOB_PREFIX}{self.job_id}"
 
     @property
     def attempts(self) -> str:
@@ -74,10 +80,24 @@ class JobStateKeys:
         """String: the job's end state, kept for a while so that late messages cost nothing."""
         return f"fornada:ended:{self.job_id}"
 
-    @property
-    def end_lease(self) -> str:
-        """String: the lease of the worker that sums up the job's outcomes, as one of a shard."""
-        return f"fornada:end-lease:{self.job_id}"
+    def lease_to(self, task: str) -> str:
+        """String: the lease of the process that does it with the job, as one of a shard."""
+        return f"fornada:{task}-lease:{self.job_id}"
+
+
+def notices(job_id: str) -> str:
+    """Channel: what happens to the job, `progress` or `ended`."""
+    return f"{NOTICES_PREFIX}{job_id}"
+
+
+def job_noticed(channel: str) -> str | None:
+    """The job that a channel is about; `None` of any other channel."""
+    return channel.removeprefix(NOTICES_PREFIX) if channel.startswith(NOTICES_PREFIX) else None
+
+
+def notices_reader(reader_id: str) -> str:
+    """Channel: wakes one process's reader of notices."""
+    return f"{_READERS_PREFIX}{reader_id}"
 
 
 def decision(question: str) -> str:
@@ -93,6 +113,10 @@ UNREADABLE_JOBS = "fornada:unreadable-jobs"
 NEWEST_JOBS = "fornada:newest-jobs"
 #: String: present while OPEN_JOBS and NEWEST_JOBS are known to be complete.
 OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
+#: String: present while nothing was forgotten of the jobs of owners.
+OWNERS_COMPLETE = "fornada:owners-complete"
+#: Hash: worker process -> when it last reported, in ms, and what.
+WORKERS = "fornada:workers"
 #: String: the id of the bucket whose jobs these are.
 BUCKET = "fornada:bucket"
 #: Begins the key of a queue's leader.
@@ -102,6 +126,11 @@ LEADER_PREFIX = "fornada:leader:"
 def leader(queue: str) -> str:
     """Hash: the `beat` of the queue's leading reconciler, when that was, and the queue's clock."""
     return f"{LEADER_PREFIX}{queue}"
+
+
+def owned_jobs(owner: str) -> str:
+    """Sorted set: the newest jobs of an owner by time of submission in ms. A cache."""
+    return f"fornada:owned-jobs:{owner}"
 
 
 def quarantine(queue: str) -> str:

@@ -38,6 +38,15 @@ class Downloaded:
     etag: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedPut:
+    """How somebody without credentials puts one object."""
+
+    url: str
+    #: To be sent with it: they are part of the signature.
+    headers: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class StoreProperty:
     """One thing that a store does, and how."""
@@ -83,6 +92,11 @@ class ObjectStore(Protocol):
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write `data` if the key is free; return whether these bytes are there now."""
+
+    def presign_put(
+        self, key: str, *, size_bytes: int | None, sha256: str | None, expires_s: int
+    ) -> SignedPut:
+        """How others put an object of this size and digest, if given, under `key`."""
 
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
         """All objects whose keys begin with `prefix`, in key order."""

@@ -5,7 +5,14 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
-from fornada.storage.interface import Content, Downloaded, ObjectInfo, ObjectStore, StoredObject
+from fornada.storage.interface import (
+    Content,
+    Downloaded,
+    ObjectInfo,
+    ObjectStore,
+    SignedPut,
+    StoredObject,
+)
 
 
 class StoreWrapper:
@@ -64,6 +71,14 @@ class StoreWrapper:
     def put_if_absent(self, key: str, data: bytes) -> bool:
         with self.around("put_if_absent", key):
             return self.objects.put_if_absent(key, data)
+
+    def presign_put(
+        self, key: str, *, size_bytes: int | None, sha256: str | None, expires_s: int
+    ) -> SignedPut:
+        with self.around("presign_put", key):
+            return self.objects.presign_put(
+                key, size_bytes=size_bytes, sha256=sha256, expires_s=expires_s
+            )
 
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
         with self.around("list", prefix):

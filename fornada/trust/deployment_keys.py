@@ -6,7 +6,7 @@ Who can write to Redis alone has none of them, and so authors nothing that is be
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import StringConstraints
@@ -16,7 +16,7 @@ from fornada.records import sha256_hex
 from fornada.settings import Settings
 
 #: What is signed. A signature of one kind is worth nothing for another.
-Kind = Literal["manifest", "call", "answer", "decision", "end", "verdict"]
+Kind = Literal["manifest", "call", "answer", "decision", "end", "verdict", "session"]
 Hmac = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 KEY_BYTES = 32
@@ -46,6 +46,10 @@ class DeploymentKeys:
 
     def __repr__(self) -> str:
         return f"DeploymentKeys({len(self._keys)} keys)"
+
+    def derived(self, derive: Callable[[bytes], bytes]) -> list[bytes]:
+        """What `derive` makes of each key, the first first: keys for another purpose."""
+        return [derive(key) for key in self._keys]
 
     def sign(self, kind: Kind, name: str, data: bytes) -> str | None:
         """The signature of `data` by the first key; `None` without a key.

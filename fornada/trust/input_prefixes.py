@@ -1,7 +1,8 @@
 """Where jobs may read inputs that Fornada did not store: prefixes that the operator names."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Self
 
 from fornada import keys
@@ -54,7 +55,7 @@ class InputPrefixes:
         if text is None:
             default = InputPrefix(own_bucket, keys.INPUTS_PREFIX)
             return cls(own_bucket=own_bucket, prefixes=(default,))
-        prefixes = tuple(_parsed(part.strip()) for part in text.split(","))
+        prefixes = tuple(parse_prefix(part.strip(), where=_SETTING) for part in text.split(","))
         for prefix in prefixes:
             if prefix.bucket == own_bucket and _is_own(prefix.folder):
                 raise ConfigError(
@@ -62,6 +63,16 @@ class InputPrefixes:
                     f"reads as input; name another folder, such as s3://{own_bucket}/inputs/"
                 )
         return cls(own_bucket=own_bucket, prefixes=prefixes)
+
+    def narrowed(self, addresses: Iterable[str]) -> Self:
+        """Those of these prefixes, or parts of them, that are within `addresses`, `s3://…` each."""
+        given = [parse_prefix(address, where="a key") for address in addresses]
+        within = [one for one in given if self._hold(one)]
+        within += [one for one in self.prefixes if any(_is_within(one, other) for other in given)]
+        return replace(self, prefixes=tuple(dict.fromkeys(within)))
+
+    def _hold(self, prefix: InputPrefix) -> bool:
+        return any(_is_within(prefix, known) for known in self.prefixes)
 
     def allow(self, key: str, bucket: str | None) -> bool:
         """Whether a job may read an object; `bucket` is `None` for the deployment's own."""
@@ -89,22 +100,31 @@ def _is_own(key: str) -> bool:
     return re.sub("/+", "/", key).removeprefix("/").startswith(keys.OWN_PREFIXES)
 
 
-def _parsed(text: str) -> InputPrefix:
+def _is_within(prefix: InputPrefix, other: InputPrefix) -> bool:
+    return prefix.bucket == other.bucket and other.holds(prefix.key)
+
+
+def parse_prefix(text: str, *, where: str) -> InputPrefix:
+    """The prefix that `text`, `s3://bucket/prefix`, names.
+
+    Raises:
+        ConfigError: It names none; `where` is what has it.
+    """
     match = _ADDRESS.fullmatch(text)
     if match is None or not match["bucket"]:
         raise ConfigError(
-            f"{_SETTING} has {text!r}; write s3://bucket/prefix, several with commas between"
+            f"{where} has {text!r}; write s3://bucket/prefix, several with commas between"
         )
     bucket, key = match["bucket"], match["key"]
     flaw = bucket_flaw(bucket)
     if flaw is not None:
-        raise ConfigError(f"{_SETTING} has {text!r}: {flaw}")
+        raise ConfigError(f"{where} has {text!r}: {flaw}")
     if key is None:
         raise ConfigError(
-            f"{_SETTING} has {text!r}, which names no folder; write s3://{bucket}/ for the whole "
+            f"{where} has {text!r}, which names no folder; write s3://{bucket}/ for the whole "
             f"bucket, or s3://{bucket}/folder/"
         )
     flaw = key_flaw(key) if key else None
     if flaw is not None:
-        raise ConfigError(f"{_SETTING} has {text!r}, and no job can read such keys: {flaw}")
+        raise ConfigError(f"{where} has {text!r}, and no job can read such keys: {flaw}")
     return InputPrefix(bucket, key)

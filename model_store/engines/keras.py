@@ -24,7 +24,8 @@ class KerasEngine:
     Args:
         threads: Calls to compute at a time. `None`: one, on as many cores as TensorFlow takes.
         exact: Compute in float64.
-        constants: Make constants of the weights of small models (ADR 0015).
+        constants: Make constants of the weights of small models (ADR 0015), and do at once what
+            TensorFlow does with its first model: both pay over many calls.
     """
 
     publishes = True
@@ -41,6 +42,8 @@ class KerasEngine:
         self._exact, self._constants = exact, constants
         self._kept_bytes = 0
         self.name = f"{keras_setup.engine_name()}{' float64' if exact else ''}"
+        if constants:
+            keras_predict.warm_up()
 
     def forget(self) -> None:
         """Free what TensorFlow keeps; the next call of each loaded model prepares it again."""

@@ -36,6 +36,20 @@ _KEPT_GRAPH_BYTES = 4 * 2**20
 _KEPT_COPIES = 4
 
 
+def warm_up() -> None:
+    """Have TensorFlow start what computes, and Keras import what it needs, with a tiny model.
+
+    The first small network of a process would take twice as long to load.
+    """
+    layers = import_keras().layers
+    model = import_keras().Sequential(
+        [layers.Input((1,), name="warm_up_input"), layers.Dense(1, name="warm_up_layer")],
+        name="warm_up",
+    )
+    takes = [InputTensor(name="input", dtype="float32", shape=[1])]
+    compile_predict(model, tile_items=1, takes=takes, gives=None)(Rows(np.zeros((1, 1), "float32")))
+
+
 def forget_dropped_models() -> None:
     """Free what TensorFlow keeps for the calls of models that are gone (`kept_bytes`).
 

@@ -10,7 +10,7 @@ import numpy as np
 from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Tensor
-from model_store.engines.artifact.work import TILES, Work
+from model_store.engines.artifact.work import Work
 from model_store.engines.golden import check_golden
 from model_store.engines.interface import Compile, Engine
 from model_store.engines.open_sizes import open_tile_items
@@ -19,9 +19,6 @@ from model_store.wall.limits import forget_peak, peak_bytes, resident_bytes
 from model_store.wall.messages import CallCost, Check, Passed
 
 _TILE_ITEMS = 32
-#: Ten times the longest call of a light model that a worker chooses: its engine and cores may be
-#: faster.
-_LONGEST_S = 0.5
 #: Calls of which the shortest counts, and the seconds after which there is no other.
 _TRIES, _ENOUGH_S = 3, 0.1
 
@@ -69,14 +66,12 @@ def check(request: Check, engine: Engine) -> Passed:
 
 
 def _tiles(request: Check, work: Work, item_shapes: Sequence[Sequence[int]]) -> list[int]:
-    """The rows of the calls to make."""
+    """The rows of the calls to make: fewer first, for workers with little memory."""
     if any(tensor.is_open for tensor in request.inputs):
         return [open_tile_items(item_shapes)]
     if request.tile_items is not None:
         return [request.tile_items]
-    if not work.is_light:
-        return [work.call_items]
-    return [tile for tile in TILES if tile >= _TILE_ITEMS]
+    return sorted({min(_TILE_ITEMS, work.call_items), work.call_items})
 
 
 class _Calls:
@@ -88,19 +83,15 @@ class _Calls:
         self.peak_bytes = peak_bytes()
 
     def costs(self, tiles: Sequence[int]) -> Iterator[CallCost]:
-        """Of calls of these rows, up to the longest that a worker makes."""
-        known: CallCost | None = None
-        for tile_items in tiles:
-            if known and known.duration_s * tile_items / known.tile_items > _LONGEST_S:
-                return
+        """Of calls of these rows, as far as memory goes."""
+        for number, tile_items in enumerate(tiles):
             try:
-                known = self._cost(tile_items)
+                yield self._cost(tile_items)
             except MemoryError:
-                if known is None:
+                if number == 0:
                     raise
                 # A worker makes do with fewer rows.
                 return
-            yield known
 
     def _cost(self, tile_items: int) -> CallCost:
         predict = self._compile_for(tile_items)

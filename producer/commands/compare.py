@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from fornada.commands.output import JSON_OPTION, print_json, print_table, say
-from producer.commands.opening import client_from_env
+from producer.commands.opening import own_client_from_env
 from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import watch
 from producer.comparison import Comparison, OutputComparison, compare_results, submit_both
@@ -45,7 +45,7 @@ def compare(
 
     Example: fornada models compare fashion-mnist@prod fashion-mnist:2 --input photos/
     """
-    client = client_from_env()
+    client = own_client_from_env("fornada models compare")
     jobs = submit_both(client, lambda: inputs_of(inputs), first=first, second=second)
     for job in jobs:
         say(f"submitted job {job.id} on {job.manifest.model}", err=True)

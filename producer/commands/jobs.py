@@ -1,33 +1,28 @@
 """`fornada jobs`."""
 
-from csv import reader
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from fornada.commands.output import JSON_OPTION, print_json, print_table, say, text_stdout
-from fornada.errors import UsageError
 from fornada.trust.printable import printable_json
-from producer.commands.opening import client_from_env
-from producer.commands.options import JOB_ARGUMENT, TIMEOUT_OPTION
+from producer.commands.opening import client_from_env, own_client_from_env
+from producer.commands.options import JOB_ARGUMENT, RAW_OPTION, TIMEOUT_OPTION
+from producer.commands.results import results
 from producer.commands.view import finish, plain, print_status, require_same
 from producer.commands.view import watch as watch_job
-from producer.exporting.carried import with_carried
-from producer.exporting.catalog import FORMATS
-from producer.exporting.csv_file import csv_lines
-from producer.exporting.files import write_results
-from producer.exporting.interface import Export
-from producer.exporting.rows import Column, encoded
-from producer.job import FailedItem
+from producer.exporting.formats.csv_file import csv_lines
+from producer.exporting.rows import encoded
+from producer.job_reader import FailedItem
 from producer.upkeep.retention import parse_age
-
-_RAW = "Put no ' before CSV cells that a spreadsheet would run as formulas."
 
 
 @click.group()
 def jobs() -> None:
     """List, show, watch, cancel and repeat jobs; fetch their results."""
+
+
+jobs.add_command(results)
 
 
 @jobs.command("list")
@@ -107,79 +102,10 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
 @jobs.command()
 @JOB_ARGUMENT
 @click.option(
-    "--format", "fmt", type=click.Choice(list(FORMATS)), default="jsonl", show_default=True
-)
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="File; text formats: stdout by default."
-)
-@click.option(
-    "--top-k",
-    type=click.IntRange(1),
-    help="Likeliest classes to list, where the model gives probabilities of classes; 3 by default.",
-)
-@click.option(
-    "--with-columns",
-    metavar="COLUMN[,COLUMN...]",
-    help="Columns of the table that the items came from, beside the results.",
-)
-@click.option(
-    "--table",
-    "tables",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="That table, unless it is in the store; repeatable, as it was submitted.",
-)
-@click.option("--raw", is_flag=True, help=_RAW)
-@click.option(
-    "--partial",
-    is_flag=True,
-    help="Accept a job that is open, or ended FAILED, CANCELLED or EXPIRED.",
-)
-def results(  # noqa: PLR0917 - click passes options by name
-    job_id: str,
-    fmt: str,
-    output: Path | None,
-    top_k: int | None,
-    with_columns: str | None,
-    tables: tuple[Path, ...],
-    raw: bool,  # noqa: FBT001 - click passes flags by name
-    partial: bool,  # noqa: FBT001 - as above
-) -> None:
-    """Write a job's results by item id: labels, probabilities, values, embeddings, tensors.
-
-    Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
-    """
-    job = client_from_env().job(job_id)
-    carried: tuple[Column, ...] = ()
-    parts = job.shard_results(partial=partial)
-    if with_columns:
-        names = next(reader([with_columns]))
-        carried, parts = with_carried(parts, job.carried_columns(names, paths=tables))
-    elif tables:
-        raise UsageError("--table goes with --with-columns; name the columns that you need")
-    export = Export(
-        parts=parts,
-        carried=carried,
-        item_count=job.manifest.item_count,
-        gives=job.manifest.gives,
-        model=str(job.manifest.model),
-        top_k=top_k,
-        is_raw=raw,
-    )
-    written = write_results(export, path=output, fmt=fmt)
-    if written:
-        first, *beside = map(str, written)
-        ids = "".join(f", and their ids to {path}" for path in beside)
-        say(f"wrote {job.manifest.item_count} results to {first}{ids}", err=True)
-
-
-@jobs.command()
-@JOB_ARGUMENT
-@click.option(
     "--format", "fmt", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True
 )
-@click.option("--raw", is_flag=True, help=_RAW)
-def errors(job_id: str, fmt: str, raw: bool) -> None:  # noqa: FBT001 - click passes flags by name
+@RAW_OPTION
+def errors(job_id: str, fmt: str, is_raw: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """List a job's failed items: number, id and reason.
 
     Example: fornada jobs errors 20261123T154100-9f2c1e07ab --format csv
@@ -187,10 +113,10 @@ def errors(job_id: str, fmt: str, raw: bool) -> None:  # noqa: FBT001 - click pa
     failed = client_from_env().job(job_id).item_errors()
     stream = text_stdout()
     if fmt == "csv":
-        stream.write(csv_lines([FailedItem._fields], is_raw=raw))
+        stream.write(csv_lines([FailedItem._fields], is_raw=is_raw))
     for item in failed:
         line = (
-            csv_lines([item], is_raw=raw)
+            csv_lines([item], is_raw=is_raw)
             if fmt == "csv"
             else encoded(printable_json(item._asdict()) + "\n")
         )
@@ -234,7 +160,7 @@ def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT00
     job = client.retry_failed(job_id)
     say(f"submitted job {job.id}", err=True)
     source = client.job(job_id).status()
-    left_out = source.items - (source.items_ok or 0) - job.manifest.item_count
+    left_out = source.items - (source.items_ok or 0) - job.item_count
     if left_out > 0:
         say(
             f"left out {left_out} item{'' if left_out == 1 else 's'} that could not be read at "
@@ -278,7 +204,7 @@ def purge(older_than: str, as_json: bool) -> None:  # noqa: FBT001 - click passe
 
     Example: fornada jobs purge --older-than 30d
     """
-    purged = client_from_env().purge(parse_age(older_than))
+    purged = own_client_from_env("fornada jobs purge").purge(parse_age(older_than))
     if as_json:
         print_json({"purged": purged})
     else:

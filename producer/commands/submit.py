@@ -72,10 +72,10 @@ def submit(  # noqa: PLR0917 - click passes options by name
     """Submit items as a job: images, rows of a table, vectors, texts or token sequences.
 
     INPUT is an image, a Parquet, CSV, JSON lines or Arrow file, a .npy, .npz, .safetensors or IDX
-    file, a .tar, .tar.gz or .zip of images, a folder of those, a glob, or one s3://BUCKET/PREFIX
-    whose objects, .tar and .parquet too, are read in place. Other files in folders, globs and
-    archives are left out, and listed. A model's inputs take a table's columns of their names, or
-    those of --column.
+    file, a .txt file with an item a line, a .tar, .tar.gz or .zip of images, a folder of those, in
+    which a .txt file is an item, a glob, or one s3://BUCKET/PREFIX whose objects, .tar and .parquet
+    too, are read in place. Other files in folders, globs and archives are left out, and listed. A
+    model's inputs take a table's columns of their names, or those of --column.
 
     Images become items as the model's manifest says; --resize to --like change that for this job.
 

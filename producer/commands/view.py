@@ -12,8 +12,10 @@ from fornada.commands.output import console, print_json, print_table
 from fornada.errors import JobFailedError
 from fornada.logs import get_logger
 from producer.inputs.interface import LeftOut
-from producer.job import DeadShard, Job
+from producer.job import Job
+from producer.job_reader import DeadShard
 from producer.job_status import JobStatus
+from producer.remote.job import RemoteJob
 from producer.upkeep.verification import Verification
 
 log = get_logger(__name__)
@@ -22,7 +24,7 @@ log = get_logger(__name__)
 _DEAD_SHOWN = 10
 
 
-def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
+def watch(job: Job | RemoteJob, *, timeout_s: float | None) -> JobStatus:
     """Wait with a progress bar on a terminal, elsewhere with a log line for each change."""
     if not sys.stderr.isatty():
         return job.wait(timeout_s, on_progress=_ChangeLogger())
@@ -34,7 +36,7 @@ def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(err=True)) as progress:
-        task = progress.add_task("QUEUED", total=job.manifest.item_count, rate="", failed="")
+        task = progress.add_task("QUEUED", total=job.item_count, rate="", failed="")
 
         def update(status: JobStatus) -> None:
             rate = f"{status.items_per_s:,.0f}/s" if status.items_per_s else ""
@@ -67,14 +69,16 @@ class _ChangeLogger:
             )
 
 
-def finish(job: Job, status: JobStatus, *, left_out: LeftOut | None = None, as_json: bool) -> None:
+def finish(
+    job: Job | RemoteJob, status: JobStatus, *, left_out: LeftOut | None = None, as_json: bool
+) -> None:
     """Print how the job ended.
 
     Raises:
         JobFailedError: It did not end SUCCEEDED, nor PARTIAL with its failed items allowed.
     """
     print_status(status, left_out=left_out, as_json=as_json)
-    allowed = {"SUCCEEDED"} if job.manifest.max_failed is None else {"SUCCEEDED", "PARTIAL"}
+    allowed = {"SUCCEEDED", "PARTIAL"} if job.allows_failed_items else {"SUCCEEDED"}
     if status.state not in allowed:
         raise JobFailedError(
             f"job {status.job_id} ended {status.state}: {status.reason}; see "

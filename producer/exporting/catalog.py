@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from producer.exporting.arrow import write_arrow, write_parquet
-from producer.exporting.csv_file import write_csv
+from producer.exporting.formats.arrow import write_arrow, write_parquet
+from producer.exporting.formats.csv_file import write_csv
+from producer.exporting.formats.jsonl import write_jsonl
+from producer.exporting.formats.npy import write_npy
+from producer.exporting.formats.npz import write_npz
+from producer.exporting.formats.safetensors_file import write_safetensors
 from producer.exporting.interface import Format
-from producer.exporting.jsonl import write_jsonl
-from producer.exporting.npy import write_npy
-from producer.exporting.npz import write_npz
-from producer.exporting.safetensors_file import write_safetensors
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {

@@ -58,7 +58,7 @@ def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:
     """
     if fmt not in FORMATS:
         raise UsageError(f"there is no format {fmt!r}; there are {', '.join(FORMATS)}")
-    _check_options(export, fmt)
+    check_options(export, fmt)
     with _disk_errors(path or "standard output"), ExitStack() as files:
         file = files.enter_context(_opened(path, fmt))
         if path is None or not FORMATS[fmt].ids_beside:
@@ -71,7 +71,20 @@ def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:
         return [path, ids_path]
 
 
-def _check_options(export: Export, fmt: str) -> None:
+def save_results(chunks: Iterable[bytes], *, path: Path | None, fmt: str) -> list[Path]:
+    """Write results that a gateway wrote already; as `write_results`, without ids beside `npy`."""
+    with _disk_errors(path or "standard output"), _opened(path, fmt) as file:
+        for chunk in chunks:
+            file.write(chunk)
+    return [] if path is None else [path]
+
+
+def check_options(export: Export, fmt: str) -> None:
+    """Check that a format has a use for the options.
+
+    Raises:
+        UsageError: It has not.
+    """
     if export.top_k is not None and not FORMATS[fmt].has_rows:
         raise UsageError(f"{fmt} has all outputs and lists no classes; leave --top-k out")
     if export.carried and not FORMATS[fmt].has_rows:

@@ -15,12 +15,18 @@ from producer.inputs.tables.catalog import TABLES_IN_WORDS, table_kind
 from producer.inputs.tables.interface import TableKind
 from producer.inputs.tensor_arrays import is_tensor_file
 
-Kind = Literal["npy", "npz", "idx", "safetensors", "image", "tar", "zip"] | TableKind
+#: `lines` are texts, one a line; a `text` is one, the whole of a file in a folder.
+Kind = (
+    Literal["npy", "npz", "idx", "safetensors", "image", "tar", "zip", "lines", "text"] | TableKind
+)
+TEXT_KINDS: frozenset[Kind] = frozenset({"lines", "text"})
 
 KINDS_IN_WORDS = (
-    f".npy, .npz, .safetensors, IDX, {TABLES_IN_WORDS}, an image, or a .tar or .zip of images"
+    f".npy, .npz, .safetensors, IDX, {TABLES_IN_WORDS}, text (.txt), an image, or a .tar or .zip "
+    "of images"
 )
 
+_TEXT_SUFFIXES = (".txt", ".txt.gz")
 _ZIP_MAGICS = (b"PK\3\4", b"PK\5\6")
 #: Beginnings of archives that are not read.
 _UNREAD_ARCHIVES = {
@@ -38,6 +44,15 @@ def has_image_suffix(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
+def is_named_as_text(name: str) -> bool:
+    """Whether a file is named like a text."""
+    return name.lower().endswith(_TEXT_SUFFIXES)
+
+
+def _text_kind(name: str) -> Kind | None:
+    return "lines" if is_named_as_text(name) else None
+
+
 def kind_of(path: Path, *, where: str) -> Kind:
     """What the file is: what its first bytes say, else what its suffix says.
 
@@ -52,7 +67,7 @@ def kind_of(path: Path, *, where: str) -> Kind:
             head = stream.read(HEADER_BYTES)
         if not head:
             raise InputError(f"{where} is an empty file; write it again")
-        kind = _kind_by_head(head) or table_kind(head, path.name)
+        kind = _kind_by_head(head) or table_kind(head, path.name) or _text_kind(path.name)
         if head.startswith(_ZIP_MAGICS):
             kind = _kind_of_zip(path)
         elif kind is None and head.startswith(GZIP_MAGIC):

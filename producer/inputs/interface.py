@@ -81,6 +81,8 @@ class ItemBlock:
     where: str
     #: Number of an item that could not be read -> why; its place in `rows` holds anything.
     errors: Mapping[int, str] = field(default_factory=dict)
+    #: Inputs whose place in `rows` has image files, `bytes` [items], which workers decode.
+    files: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +220,17 @@ class StoredImages:
         return f"s3://{self.bucket}/{self.prefix}".encode(errors="backslashreplace").decode()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredUpload:
+    """An upload as the inputs of a job of its owner; nothing is copied."""
+
+    owner: str
+    upload_id: str
+
+    def __str__(self) -> str:
+        return f"upload {self.upload_id}"
+
+
 class SupportsArray(Protocol):
     """An array or tensor of any library."""
 
@@ -249,4 +262,5 @@ Inputs = (
     | ImageFile
     | LocalFiles
     | StoredImages
+    | StoredUpload
 )

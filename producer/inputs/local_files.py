@@ -12,12 +12,14 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.images import check_image_input
 from producer.inputs.archives import Archive, too_large
 from producer.inputs.array_files import FileArray, reading
+from producer.inputs.file_kinds import TEXT_KINDS
 from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature, listed
 from producer.inputs.named_arrays import array_blocks, arrays_in, named_blocks
 from producer.inputs.paths import FoundFile, common_base, find_files, printable
 from producer.inputs.tables.images import FetchUrl
 from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, TableOptions
 from producer.inputs.tables.local import local_table_blocks
+from producer.inputs.text_files import text_lines, whole_text
 
 _READ_THREADS = 4
 #: Files that are read ahead of those that are being packed.
@@ -33,12 +35,14 @@ def read_blocks(
     strict: bool,
     table: TableOptions = NO_TABLE_OPTIONS,
     fetch: FetchUrl | None = None,
+    tables_name_files: bool = True,
 ) -> Iterator[Block]:
     """The items of `files`, in order; every path is checked before the first is read.
 
-    Arrays alone have no item ids. With an image file among them, every item has one: the file's
-    path relative to the folder that all inputs share, where an archive counts as a folder; for a
-    row of an array `<path>#<row>`, of an `.npz` `<path>:<member>#<row>`.
+    Arrays and lines of texts alone have no item ids. With an image file, or a text that is a file
+    of a folder, every item has one: the file's path relative to the folder that all inputs share,
+    where an archive counts as a folder; for a row of an array or a line `<path>#<row>`, of an
+    `.npz` `<path>:<member>#<row>`.
 
     Args:
         files: What the caller gave; gets the files that are left out.
@@ -47,6 +51,7 @@ def read_blocks(
         strict: Refuse what would be left out.
         table: Which columns of tables are which inputs.
         fetch: Reads objects whose addresses a table has.
+        tables_name_files: Whether a table may name files of this machine.
 
     Raises:
         InputError: A path is missing or does not fit; or no file can be read.
@@ -55,10 +60,15 @@ def read_blocks(
         LocalDiskError: The disk failed.
     """
     found = find_files(files, strict=strict)
-    found = _of_one_family(found, files, strict=strict)
+    found = _of_one_family(found, signature, files, strict=strict)
     if found[0].kind in TABLE_KINDS:
         blocks = local_table_blocks(
-            found, table, signature=signature, max_file_bytes=max_file_bytes, fetch=fetch
+            found,
+            table,
+            signature=signature,
+            max_file_bytes=max_file_bytes,
+            fetch=fetch,
+            names_files=tables_name_files,
         )
         files.left_out.log()
         return blocks
@@ -79,7 +89,7 @@ def read_blocks(
     }
     reader = _Reader(
         given=files,
-        root=common_base(found) if images else None,
+        root=common_base(found) if images or any(f.kind == "text" for f in found) else None,
         signature=signature,
         max_file_bytes=max_file_bytes,
         strict=strict,
@@ -87,17 +97,26 @@ def read_blocks(
     return reader.blocks(found, arrays)
 
 
-def _of_one_family(found: list[FoundFile], files: LocalFiles, *, strict: bool) -> list[FoundFile]:
-    """The files without tables, unless all are tables."""
-    others = [file for file in found if file.kind not in TABLE_KINDS]
-    if not others:
-        return found
-    for file in found:
-        if file.kind in TABLE_KINDS:
-            files.left_out.add(f"{file.where} is a table, and others are not; name it alone")
-            if strict:
-                raise InputError(files.left_out.reasons[-1])
-    return others
+def _of_one_family(
+    found: list[FoundFile], signature: Signature, files: LocalFiles, *, strict: bool
+) -> list[FoundFile]:
+    """The files without texts, unless all are; and those without tables, unless all are."""
+    for kinds, what in ((TEXT_KINDS, "text"), (frozenset(TABLE_KINDS), "table")):
+        others = [file for file in found if file.kind not in kinds]
+        for file in found if others else []:
+            if file.kind in kinds:
+                files.left_out.add(f"{file.where} is a {what}, and others are not; name it alone")
+                if strict:
+                    raise InputError(files.left_out.reasons[-1])
+        found = others or found
+    if found[0].kind in TEXT_KINDS:
+        where = f"{found[0].where} holds texts"
+        taken = signature.only_input(where=where, remedy="give a table with a column for each")
+        if taken.dtype != "string":
+            raise InputError(
+                f"{where}, and {signature.model} takes {taken}; give numbers as .npy or a table"
+            )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +152,8 @@ class _Reader:
             for file in run:
                 if kind in {"tar", "zip"}:
                     yield from self._members(file)
+                elif kind in TEXT_KINDS:
+                    yield from self._texts(file)
                 elif len(self.signature.inputs) > 1 or kind == "safetensors":
                     blocks = named_blocks(
                         arrays[file], self.signature, Path(file.path), where=file.where
@@ -154,6 +175,17 @@ class _Reader:
                 ids = [f"{name}#{row}" for row in range(first_row, first_row + len(block.rows))]
             yield replace(block, item_ids=ids)
             first_row += len(block.rows)
+
+    def _texts(self, file: FoundFile) -> Iterator[ItemBlock]:
+        (taken,) = self.signature.inputs
+        path, model, where = Path(file.path), self.signature.model, file.where
+        most_bytes = self.max_file_bytes
+        if file.kind == "lines":
+            lines = text_lines(path, taken, max_line_bytes=most_bytes, model=model, where=where)
+            yield from self._with_ids(lines, file)
+            return
+        text = whole_text(path, taken, max_file_bytes=most_bytes, model=model, where=where)
+        yield replace(text, item_ids=[self._id_of(file.path)])
 
     def _members(self, file: FoundFile) -> Iterator[ImageFile]:
         archive = Archive(

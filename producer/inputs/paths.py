@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fornada.errors import InputError, UsageError
 from producer.inputs.array_files import reading
-from producer.inputs.file_kinds import Kind, has_image_suffix, kind_of
+from producer.inputs.file_kinds import Kind, has_image_suffix, is_named_as_text, kind_of
 from producer.inputs.interface import LeftOut, LocalFiles, Selection, is_litter, listed
 from producer.inputs.tables.interface import TABLE_KINDS
 
@@ -34,8 +34,9 @@ def find_files(files: LocalFiles, *, strict: bool) -> list[FoundFile]:
     """The files that `files` means, in order; what cannot be an item is noted as left out.
 
     A path is a file, a folder, or a glob, `**` included. A folder is searched for images with all
-    below it, sorted by name, and for arrays and archives where it has no image. Hidden files in
-    folders and globs, and those that Windows and macOS leave there, are never looked at.
+    below it, sorted by name; for arrays, tables and archives where it has no image; and for texts,
+    one a file, where it has none of these. Hidden files in folders and globs, and those that
+    Windows and macOS leave there, are never looked at.
 
     Args:
         files: What the caller gave.
@@ -172,6 +173,7 @@ class _Finder:
         """The images in `folder` and below, sorted by name; without any, what else can be read."""
         images: list[FoundFile] = []
         others: list[FoundFile] = []
+        texts: list[FoundFile] = []
         left_out = LeftOut()
         for path in self._walk(folder, left_out):
             relative = os.path.relpath(path, base)
@@ -180,6 +182,9 @@ class _Finder:
                 continue
             if has_image_suffix(path) and os.path.isfile(path):  # noqa: PTH113 - text
                 images.append(FoundFile(path=path, base=base, kind="image"))
+                continue
+            if is_named_as_text(path) and os.path.isfile(path):  # noqa: PTH113 - text
+                texts.append(FoundFile(path=path, base=base, kind="text"))
                 continue
             try:
                 kind = kind_of(Path(path), where=printable(path))
@@ -194,8 +199,10 @@ class _Finder:
                     f"{file.where} is not an image file, and a folder with images gives only "
                     "those; name it too"
                 )
+        for file in texts if images or others else []:
+            left_out.add(f"{file.where} is a text, and others are not; name it alone")
         self.left_out.extend(left_out)
-        return sorted(images or others, key=lambda file: _parts(file.path))
+        return sorted(images or others or texts, key=lambda file: _parts(file.path))
 
     def _walk(self, folder: str, left_out: LeftOut) -> Iterator[str]:
         """The files in `folder` and below that are not litter."""

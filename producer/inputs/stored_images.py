@@ -24,6 +24,9 @@ from producer.inputs.tables.interface import TABLE_KINDS, TableKind
 
 _T = TypeVar("_T")
 
+#: SageMaker's lists of objects, or lines of JSON.
+_PERHAPS_LISTS = (".manifest", ".json")
+
 StoredKind = Literal["npy", "tar", "image"] | TableKind
 
 
@@ -32,13 +35,23 @@ class FoundObject:
     """An object to read."""
 
     info: ObjectInfo
-    bucket: str
+    #: `None` for the deployment's own.
+    bucket: str | None
     kind: StoredKind
+    #: What its caller calls it, if that is not its key.
+    name: str | None = None
+    #: Of all of it, as its caller says.
+    sha256: str | None = None
 
     @property
     def where(self) -> str:
         """Its address, for error messages."""
-        return _where(self.info, self.bucket)
+        return _where(self.info, self.bucket) if self.name is None else self.name
+
+    @property
+    def called(self) -> str:
+        """Its name, or else its key."""
+        return self.info.key if self.name is None else self.name
 
 
 def find_objects(
@@ -86,7 +99,7 @@ def find_objects(
     for info, file in zip(infos, read_each(infos, looked_at, bucket=stored.bucket), strict=True):
         if file is not None:
             kept.append(file)
-            _check_size(file, max_bytes)
+            check_size(file, max_bytes)
             continue
         where = _where(info, stored.bucket)
         stored.left_out.add(f"{where} is neither an image nor a .npy, .tar or table by its name")
@@ -110,15 +123,18 @@ def _of_one_family(files: list[FoundObject], stored: StoredImages) -> list[Found
 
 def _looked_at(info: ObjectInfo, *, objects: ObjectStore, bucket: str) -> FoundObject | None:
     """The object with its kind; `None` if it can be no item."""
-    kind = _kind_by_name(info.key)
-    if kind is None:
+    kind = kind_by_name(info.key)
+    if info.key.lower().endswith(_PERHAPS_LISTS):
+        head = objects.get(info.key, bucket=bucket, max_bytes=HEAD_BYTES).data
+        kind = table_kind(head, info.key)
+    elif kind is None:
         head = objects.get(info.key, bucket=bucket, max_bytes=HEAD_BYTES).data
         kind = "image" if is_image(head) else None
     return None if kind is None else FoundObject(info=info, bucket=bucket, kind=kind)
 
 
 def read_each(
-    infos: Sequence[ObjectInfo], read: Callable[[ObjectInfo], _T], *, bucket: str
+    infos: Sequence[ObjectInfo], read: Callable[[ObjectInfo], _T], *, bucket: str | None
 ) -> list[_T]:
     """What `read` gives for each object.
 
@@ -174,10 +190,11 @@ def _check_names(
 
 def _is_meant(path: str, selection: Selection) -> bool:
     # The files in an archive may be meant where it is not.
-    return selection.takes(path) or (_kind_by_name(path) == "tar" and selection.takes_archive(path))
+    return selection.takes(path) or (kind_by_name(path) == "tar" and selection.takes_archive(path))
 
 
-def _kind_by_name(key: str) -> StoredKind | None:
+def kind_by_name(key: str) -> StoredKind | None:
+    """What an object is by its name; `None` if that says nothing."""
     name = key.lower()
     if name.endswith(".npy"):
         return "npy"
@@ -186,7 +203,12 @@ def _kind_by_name(key: str) -> StoredKind | None:
     return "image" if has_image_suffix(name) else table_kind(b"", name)
 
 
-def _check_size(file: FoundObject, max_bytes: int) -> None:
+def check_size(file: FoundObject, max_bytes: int) -> None:
+    """Check that an array fits into a shard.
+
+    Raises:
+        InputError: It does not.
+    """
     # An image that is too large fails alone; an archive is read in parts.
     if file.kind == "npy" and file.info.size_bytes > max_bytes:
         raise InputError(
@@ -195,5 +217,5 @@ def _check_size(file: FoundObject, max_bytes: int) -> None:
         )
 
 
-def _where(info: ObjectInfo, bucket: str) -> str:
-    return f"s3://{bucket}/{info.key}"
+def _where(info: ObjectInfo, bucket: str | None) -> str:
+    return info.key if bucket is None else f"s3://{bucket}/{info.key}"

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 from fornada.coordination.interface import OpenJobs
+from fornada.coordination.job_index.interface import JobIndex
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.ids import ContentAddressedManifest, message_for
@@ -17,6 +20,11 @@ from fornada.settings import Settings
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 
 log = get_logger(__name__)
+
+
+class SubmittedJobs(OpenJobs, JobIndex, Protocol):
+    """What a new job is noted in."""
+
 
 #: Manifests of small jobs that are written concurrently.
 _WRITING_THREADS = 4
@@ -34,7 +42,7 @@ class JobCreator:
     """
 
     jobs: JobStore
-    coordination: OpenJobs
+    coordination: SubmittedJobs
     sender: Sender
     settings: Settings
     bucket: BucketCheck
@@ -60,6 +68,7 @@ class JobCreator:
         """
         self.bucket.check_once()
         self.coordination.open_job(manifest.job_id, new=new)
+        self._note_owners([manifest])
         created = self.jobs.create(manifest)
         if created is manifest:
             self.enqueue(manifest, range(len(manifest.shards)))
@@ -108,10 +117,20 @@ class JobCreator:
             queue=self.settings.queue,
             window=self.settings.enqueue_window,
         )
+        self._note_owners([job.manifest for job in jobs])
         failed = self._write(jobs)
         if has_room:
             self._enqueue_small([job for job in jobs if job.manifest.job_id not in failed])
         return failed
+
+    def _note_owners(self, manifests: Sequence[JobManifest]) -> None:
+        """List jobs by their owners, before they exist: else one could be left out for ever."""
+        owned: dict[str, dict[str, datetime]] = {}
+        for manifest in manifests:
+            if manifest.owner is not None:
+                owned.setdefault(manifest.owner, {})[manifest.job_id] = manifest.created_at
+        for owner, submitted in owned.items():
+            self.coordination.note_owned(owner, submitted)
 
     def _write(self, jobs: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
         if len(jobs) == 1:

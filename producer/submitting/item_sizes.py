@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fornada.formats.items import bytes_with
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor
-from producer.inputs.interface import Signature
+from producer.inputs.interface import ItemBlock, Signature
 
 
 def least_open_bytes(tensors: Sequence[InputTensor | OutputTensor]) -> int:
@@ -28,11 +28,11 @@ def row_bytes(rows: Rows) -> NDArray[np.int64]:
     return sizes
 
 
-def output_bytes(rows: Rows, signature: Signature) -> int:
+def output_bytes(block: ItemBlock, signature: Signature) -> int:
     """Bytes of what the model gives for an item; open sides are taken to be those of its inputs."""
     sides: tuple[int, ...] = ()
-    for tensor, shape in zip(signature.inputs, rows.shapes, strict=True):
-        if tensor.is_open and not sides:
+    for tensor, shape in zip(signature.inputs, block.rows.shapes, strict=True):
+        if tensor.is_open and not sides and tensor.name not in block.files:
             sides = tuple(
                 side for side, want in zip(shape, tensor.shape, strict=True) if want is None
             )

@@ -21,15 +21,16 @@ from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 from producer.inputs.data.streams import are_files, blocks_of
-from producer.inputs.interface import Inputs, LocalFiles, Signature, StoredImages
+from producer.inputs.interface import Inputs, LocalFiles, Signature, StoredImages, StoredUpload
 from producer.inputs.local_files import read_blocks
 from producer.inputs.tables.interface import NO_TABLE_OPTIONS
 from producer.inputs.tables.stored import url_fetcher
+from producer.inputs.uploads import Uploads
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import cut, items_per_shard_for
 from producer.submitting.shards import Shard, ShardLimits
-from producer.submitting.stored_sharding import cut_stored
+from producer.submitting.stored_sharding import cut_found, cut_stored
 from producer.submitting.stored_tables import StoredShards
 from producer.submitting.submission import Options, Submission
 from producer.submitting.upload import try_inline
@@ -144,7 +145,7 @@ class Preparation:
         inputs: Shards | None = None
         # An existing job is compared with one whose inputs are kept the same way.
         if (existing is None or existing.is_small) and not isinstance(
-            submission.inputs, StoredImages
+            submission.inputs, StoredImages | StoredUpload
         ):
             inputs, shards = try_inline(shards, max_bytes=settings.max_inline_bytes)
         _check_count(submission.inputs, items_per_shard=item_count)
@@ -168,17 +169,20 @@ class Preparation:
     ) -> StoredShards:
         """The shards of a submission; of paths, each is looked at now."""
         inputs = submission.inputs
+        if isinstance(inputs, StoredUpload):
+            return self._uploaded_shards(inputs, signature, limits, options)
         if isinstance(inputs, StoredImages | LocalFiles) and submission.item_ids is not None:
             raise UsageError("item_ids go with arrays and images; files are named by their paths")
         if isinstance(inputs, StoredImages):
             return cut_stored(
                 inputs,
                 objects=self.objects,
-                prefixes=self.prefixes,
+                prefixes=options.prefixes or self.prefixes,
                 signature=signature,
                 limits=limits,
                 strict=options.strict,
                 table=options.table,
+                fetch=url_fetcher(self.objects, options.prefixes),
             )
         blocks = blocks_of(
             inputs,
@@ -188,13 +192,37 @@ class Preparation:
                 read_blocks,
                 max_file_bytes=limits.file_bytes,
                 strict=options.strict,
-                fetch=url_fetcher(self.objects),
+                fetch=url_fetcher(self.objects, options.prefixes),
+                # A door's callers are on other machines.
+                tables_name_files=options.prefixes is None,
                 table=options.table if are_files(inputs) else NO_TABLE_OPTIONS,
             ),
             columns=options.columns,
             id_column=options.id_column,
+            keeps_files=True,
         )
         return StoredShards(cut(blocks, signature=signature, limits=limits, strict=options.strict))
+
+    def _uploaded_shards(
+        self,
+        upload: StoredUpload,
+        signature: Signature,
+        limits: ShardLimits,
+        options: Options,
+    ) -> StoredShards:
+        """The shards of an upload, whose parts are read where they lie."""
+        if upload.owner != options.owner:
+            raise UsageError(f"{upload} belongs to {upload.owner}, whose jobs alone read it")
+        return cut_found(
+            Uploads(objects=self.objects).found(upload, max_bytes=limits.file_bytes),
+            StoredImages(bucket=self.prefixes.own_bucket, prefix=upload.upload_id),
+            objects=self.objects,
+            fetch=url_fetcher(self.objects, options.prefixes),
+            signature=signature,
+            limits=limits,
+            strict=options.strict,
+            table=options.table,
+        )
 
 
 def _check_keys(idempotency_keys: Sequence[str | None]) -> None:

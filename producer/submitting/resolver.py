@@ -8,6 +8,8 @@ from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 
 _KEPT_VERSIONS = 256
+#: Ways to write models that are remembered.
+_KNOWN_NAMES = 1024
 #: How long a direct call may use an alias that has moved.
 _ALIAS_FOR_S = 5.0
 
@@ -58,8 +60,16 @@ class RecentModels:
         Raises:
             ModelNotFoundError: No such model, version or alias; lists those that exist.
         """
-        manifest, until_s = self._known.get(model, (None, 0.0))
-        if manifest is None or time.monotonic() > until_s:
+        manifest = self.known(model)
+        if manifest is None:
             manifest = self._resolver.resolve(ModelRef.parse(model))
+            if len(self._known) >= _KNOWN_NAMES:
+                # `m:1`, `m:01`, `m:001`, …
+                self._known.clear()
             self._known[model] = (manifest, time.monotonic() + _ALIAS_FOR_S)
         return manifest
+
+    def known(self, model: str) -> ModelManifest | None:
+        """The same without a request; `None` if that takes one."""
+        manifest, until_s = self._known.get(model, (None, 0.0))
+        return None if time.monotonic() > until_s else manifest

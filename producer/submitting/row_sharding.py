@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import InputError
 from fornada.formats.fitting import fit_rows
+from fornada.formats.images import decode_item
 from fornada.formats.rows import Rows, blank_rows
 from fornada.formats.tensor_file import Column, needs_tensor_file
 from fornada.records import ItemError
@@ -18,9 +19,12 @@ from producer.submitting.shards import ArrayShard, ShardLimits, TensorShard
 class RowsOfShard:
     """A shard that is being filled."""
 
-    def __init__(self, signature: Signature, limits: ShardLimits) -> None:
+    def __init__(self, signature: Signature, limits: ShardLimits, files: frozenset[str]) -> None:
         self._signature = signature
+        self._files = files
         self._limits = limits
+        #: What files become is several times as large.
+        self._most_bytes = limits.archive_bytes if files else limits.file_bytes
         self._parts: list[ItemBlock] = []
         self._taken_bytes = 0
         self._given_bytes = 0
@@ -32,7 +36,7 @@ class RowsOfShard:
         if rows.output_bytes:
             left_bytes = self._limits.file_bytes - self._given_bytes
             count = min(count, left_bytes // rows.output_bytes)
-        left_bytes = self._limits.file_bytes - self._taken_bytes
+        left_bytes = self._most_bytes - self._taken_bytes
         if count > 0 and int(rows.sizes[:count].sum()) > left_bytes:
             count = int(np.searchsorted(np.cumsum(rows.sizes[:count]), left_bytes, "right"))
         return max(0 if self._parts else 1, count)
@@ -66,8 +70,13 @@ class RowsOfShard:
         if not needs_tensor_file(inputs):
             images = Rows.joined([part.rows for part in parts]).only
             return ArrayShard(images=images, item_ids=item_ids, errors=errors)
-        columns = [self._column(at, is_open=tensor.is_open) for at, tensor in enumerate(inputs)]
-        return TensorShard(columns=columns, inputs=inputs, item_ids=item_ids, errors=errors)
+        columns = [
+            self._column(at, is_open=tensor.is_open and tensor.name not in self._files)
+            for at, tensor in enumerate(inputs)
+        ]
+        return TensorShard(
+            columns=columns, inputs=inputs, files=self._files, item_ids=item_ids, errors=errors
+        )
 
     def _column(self, at: int, *, is_open: bool) -> Column:
         arrays = [part.rows.arrays[at] for part in self._parts]
@@ -96,6 +105,7 @@ class MeasuredRows:
             item_ids=None if block.item_ids is None else block.item_ids[start:stop],
             where=block.where,
             errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
+            files=block.files,
         )
         return MeasuredRows(part, self.sizes[start:stop], self.output_bytes)
 
@@ -112,7 +122,8 @@ def measured_rows(block: ItemBlock, signature: Signature, limits: ShardLimits) -
             "one id an item, or none"
         )
     fits = all(
-        array.dtype == np.dtype(tensor.numpy_dtype) and tensor.takes(array.shape[1:])
+        tensor.name in block.files
+        or (array.dtype == np.dtype(tensor.numpy_dtype) and tensor.takes(array.shape[1:]))
         for array, tensor in zip(block.rows.arrays, signature.inputs, strict=True)
     )
     if not fits:
@@ -124,7 +135,7 @@ def measured_rows(block: ItemBlock, signature: Signature, limits: ShardLimits) -
     if sizes.max(initial=0) > limits.file_bytes:
         block = _without(block, sizes, signature, limits)
         sizes = row_bytes(block.rows)
-    return MeasuredRows(block, sizes, output_bytes(block.rows, signature))
+    return MeasuredRows(block, sizes, output_bytes(block, signature))
 
 
 def _without(
@@ -150,3 +161,15 @@ def _without(
             if array.dtype.hasobject:
                 array[too_large] = b""
     return replace(block, rows=rows, errors={**why, **block.errors})
+
+
+def unreadable(block: ItemBlock, signature: Signature) -> dict[int, str]:
+    """Number of an item with an image file that is none -> why."""
+    found: dict[int, str] = {}
+    for array, tensor in zip(block.rows.arrays, signature.inputs, strict=True):
+        for number, data in enumerate(array.tolist() if tensor.name in block.files else []):
+            try:
+                decode_item(data, taken=tensor, where=f"the image in {tensor.name!r}")
+            except InputError as exc:
+                found.setdefault(number, str(exc))
+    return found

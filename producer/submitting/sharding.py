@@ -9,7 +9,7 @@ from fornada.formats.items import fixed_bytes
 from fornada.jobs.items import filled_rows, not_finite_rows
 from producer.inputs.interface import Block, ImageFile, ItemBlock, Signature
 from producer.submitting.file_sharding import cut_files
-from producer.submitting.row_sharding import RowsOfShard, measured_rows
+from producer.submitting.row_sharding import RowsOfShard, measured_rows, unreadable
 from producer.submitting.shards import ArrayShard, Shard, ShardLimits, TensorShard
 
 
@@ -50,9 +50,9 @@ def cut(
             item is bad.
     """
     number = 0
-    for are_files, run in groupby(blocks, key=lambda block: isinstance(block, ImageFile)):
+    for files_of, run in groupby(blocks, key=_files_of):
         shards: Iterator[Shard]
-        if are_files:
+        if files_of is None:
             files = cast(Iterator[ImageFile], run)
             shards = cut_files(
                 files, first_number=number, signature=signature, limits=limits, strict=strict
@@ -63,6 +63,7 @@ def cut(
                 signature=signature,
                 limits=limits,
                 strict=strict,
+                files=files_of,
             )
         for shard in shards:
             yield shard
@@ -71,11 +72,21 @@ def cut(
         raise InputError("there are no items; give at least one")
 
 
+def _files_of(block: Block) -> frozenset[str] | None:
+    """The inputs that are image files in a block of rows; `None` for an image file."""
+    return None if isinstance(block, ImageFile) else block.files
+
+
 def _cut_rows(
-    blocks: Iterable[ItemBlock], *, signature: Signature, limits: ShardLimits, strict: bool
+    blocks: Iterable[ItemBlock],
+    *,
+    signature: Signature,
+    limits: ShardLimits,
+    strict: bool,
+    files: frozenset[str],
 ) -> Iterator[ArrayShard | TensorShard]:
     """Shards of rows, as large as the limits allow; the last one is shorter."""
-    filling = RowsOfShard(signature, limits)
+    filling = RowsOfShard(signature, limits, files)
     for given in blocks:
         left = measured_rows(given, signature, limits)
         if strict:
@@ -87,14 +98,14 @@ def _cut_rows(
                 left = left.part(count, len(left.sizes))
             if not count or filling.item_count == limits.item_count:
                 yield filling.shard()
-                filling = RowsOfShard(signature, limits)
+                filling = RowsOfShard(signature, limits, files)
     if filling.item_count:
         yield filling.shard()
 
 
 def _refuse_bad_items(block: ItemBlock, signature: Signature) -> None:
     rows = filled_rows(block.rows, signature.inputs)
-    bad = {**not_finite_rows(rows, signature.inputs), **block.errors}
+    bad = not_finite_rows(rows, signature.inputs) | unreadable(block, signature) | {**block.errors}
     if bad:
         raise InputError(
             f"{block.where}: item {min(bad)}: {bad[min(bad)]}; replace or leave out such items, "

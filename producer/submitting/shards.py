@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.formats.tar import Span, index_json
-from fornada.formats.tensor_file import Column, column_bytes, to_tensor_file
+from fornada.formats.tensor_file import Column, FilesTensor, column_bytes, to_tensor_file
 from fornada.jobs.manifest import ShardInput
 from fornada.records import ItemError, ObjectRef
 from fornada.tensors import InputTensor
@@ -115,6 +115,8 @@ class TensorShard:
     #: One for each input.
     columns: Sequence[Column]
     inputs: Sequence[InputTensor]
+    #: Those whose columns are image files.
+    files: frozenset[str] = frozenset()
     item_ids: Sequence[str] | None
     #: Items that could not be read.
     errors: list[ItemError] = field(default_factory=list)
@@ -129,10 +131,12 @@ class TensorShard:
 
     def kept(self, keeper: Keeper) -> ShardInput:
         named = {t.name: column for t, column in zip(self.inputs, self.columns, strict=True)}
+        stored = [FilesTensor(t.name) if t.name in self.files else t for t in self.inputs]
         return ShardInput(
             format="safetensors",
-            objects=[keeper.keep("safetensors", to_tensor_file(named, self.inputs))],
+            objects=[keeper.keep("safetensors", to_tensor_file(named, stored))],
             item_count=self.item_count,
+            files=sorted(self.files),
             item_ids=_kept_ids(self.item_ids, keeper),
             item_errors=self.errors,
         )
@@ -204,6 +208,8 @@ class StoredShard:
     """Objects that are in the store."""
 
     input: ShardInput
+    #: Ids of its items, if keys are none.
+    item_ids: Sequence[str] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -213,8 +219,10 @@ class StoredShard:
     def item_count(self) -> int:
         return self.input.item_count
 
-    def kept(self, keeper: Keeper) -> ShardInput:  # noqa: ARG002 - as the interface
-        return self.input
+    def kept(self, keeper: Keeper) -> ShardInput:
+        if self.item_ids is None:
+            return self.input
+        return self.input.model_copy(update={"item_ids": _kept_ids(self.item_ids, keeper)})
 
 
 def _kept_ids(item_ids: Sequence[str] | None, keeper: Keeper) -> ObjectRef | None:

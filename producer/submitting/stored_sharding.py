@@ -20,7 +20,9 @@ from producer.inputs.array_header import ArrayHeader
 from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.stored_archives import stored_members
 from producer.inputs.stored_images import FoundObject, find_objects, read_each
+from producer.inputs.tables.images import FetchUrl
 from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, TableOptions
+from producer.inputs.tables.stored import url_fetcher
 from producer.submitting.shards import Shard, ShardLimits, StoredArchiveShard, StoredShard
 from producer.submitting.stored_tables import StoredShards, cut_tables
 
@@ -34,6 +36,7 @@ def cut_stored(
     limits: ShardLimits,
     strict: bool = False,
     table: TableOptions = NO_TABLE_OPTIONS,
+    fetch: FetchUrl | None = None,
 ) -> StoredShards:
     """Shards over the stored objects, in key order; archives are looked into as they are reached.
 
@@ -50,6 +53,7 @@ def cut_stored(
         limits: What goes into a shard.
         strict: Refuse an object of another kind.
         table: Which columns of tables are which inputs.
+        fetch: Reads the objects that a table names; `None` for all that this process may read.
 
     Raises:
         UsageError: Columns are named, and there is no table.
@@ -59,24 +63,70 @@ def cut_stored(
     found = find_objects(
         stored, objects=objects, prefixes=prefixes, max_bytes=limits.file_bytes, strict=strict
     )
+    return cut_found(
+        found,
+        stored,
+        objects=objects,
+        fetch=fetch or url_fetcher(objects),
+        signature=signature,
+        limits=limits,
+        strict=strict,
+        table=table,
+    )
+
+
+def cut_found(
+    found: Sequence[FoundObject],
+    stored: StoredImages,
+    *,
+    objects: ObjectStore,
+    fetch: FetchUrl,
+    signature: Signature,
+    limits: ShardLimits,
+    strict: bool = False,
+    table: TableOptions = NO_TABLE_OPTIONS,
+) -> StoredShards:
+    """As `cut_stored`, over objects that were found.
+
+    Args:
+        found: The objects, at least one.
+        stored: What the caller calls them, and which files of archives are meant.
+        objects: The store.
+        fetch: Reads the objects that a table names.
+        signature: What the model takes.
+        limits: What goes into a shard.
+        strict: Refuse a bad row of a table that is copied.
+        table: Which columns of tables are which inputs.
+
+    Raises:
+        UsageError, InputError, StoreError: As `cut_stored`.
+    """
     if found[0].kind in TABLE_KINDS:
         stored.left_out.log()
         return cut_tables(
-            found, table, objects=objects, signature=signature, limits=limits, strict=strict
+            found,
+            table,
+            objects=objects,
+            fetch=fetch,
+            signature=signature,
+            limits=limits,
+            strict=strict,
         )
     if table.is_given:
         raise UsageError(f"columns are for tables, and {found[0].where} is none; leave them out")
     taken = _only_input(signature, stored, found)
     arrays = [file for file in found if file.kind == "npy"]
 
+    bucket = found[0].bucket
+
     def count_items(info: ObjectInfo) -> int:
-        file = FoundObject(info=info, bucket=stored.bucket, kind="npy")
-        head = objects.get(info.key, bucket=stored.bucket, max_bytes=MAX_HEADER_BYTES).data
+        file = FoundObject(info=info, bucket=bucket, kind="npy")
+        head = objects.get(info.key, bucket=bucket, max_bytes=MAX_HEADER_BYTES).data
         header = ArrayHeader.of_npy(head, where=file.where)
         header.check_size(info.size_bytes)
         return _checked_items(header, taken, signature.model)
 
-    counts = read_each([file.info for file in arrays], count_items, bucket=stored.bucket)
+    counts = read_each([file.info for file in arrays], count_items, bucket=bucket)
     item_counts = dict(zip(arrays, counts, strict=True))
     most_items = max(1, limits.file_bytes // max(1, fixed_bytes(signature.outputs)))
 
@@ -181,7 +231,9 @@ def _image_shard(files: Sequence[FoundObject], limits: ShardLimits) -> Shard:
             objects=[_ref(file) for file in files],
             item_count=len(files),
             item_errors=errors,
-        )
+        ),
+        # Keys are ids by themselves.
+        item_ids=None if files[0].name is None else [file.called for file in files],
     )
 
 
@@ -219,7 +271,7 @@ def _archive_shard(
     return StoredArchiveShard(
         part=_ref(archive).part(first_byte, max(span.end_byte for span in spans)),
         spans=spans,
-        item_ids=[f"{archive.info.key}/{member.name}" for member in members],
+        item_ids=[f"{archive.called}/{member.name}" for member in members],
         errors=errors,
     )
 
@@ -227,5 +279,9 @@ def _archive_shard(
 def _ref(file: FoundObject) -> ObjectRef:
     info = file.info
     return ObjectRef(
-        key=info.key, bucket=file.bucket, size_bytes=info.size_bytes, etag=info.etag or None
+        key=info.key,
+        bucket=file.bucket,
+        size_bytes=info.size_bytes,
+        sha256=file.sha256,
+        etag=info.etag or None,
     )

@@ -1,4 +1,7 @@
-"""Cut tables in the store into shards: Parquet stays where it is, others are copied."""
+"""Cut tables in the store into shards: Parquet stays where it is, others are copied.
+
+Parquet that names images is copied too, as are those: workers read what their job names alone.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -9,10 +12,10 @@ from fornada.storage.interface import ObjectStore
 from producer.inputs.data.item_ids import without_duplicates
 from producer.inputs.interface import Signature
 from producer.inputs.stored_images import FoundObject
-from producer.inputs.tables.images import ImageReader
+from producer.inputs.tables.images import FetchUrl, ImageReader
 from producer.inputs.tables.interface import TABLE_KINDS, TableOptions
 from producer.inputs.tables.reading import table_blocks
-from producer.inputs.tables.stored import opened_table, plan_tables, url_fetcher
+from producer.inputs.tables.stored import names_images, opened_table, plan_tables
 from producer.submitting.sharding import cut
 from producer.submitting.shards import Shard, ShardLimits, StoredShard
 
@@ -30,6 +33,7 @@ def cut_tables(
     options: TableOptions,
     *,
     objects: ObjectStore,
+    fetch: FetchUrl,
     signature: Signature,
     limits: ShardLimits,
     strict: bool,
@@ -40,6 +44,7 @@ def cut_tables(
         files: Objects that are tables, at least one.
         options: What the caller says about columns.
         objects: The store.
+        fetch: Reads the objects that a table names.
         signature: What the model takes.
         limits: What goes into a shard.
         strict: Refuse a bad row of a table that is copied.
@@ -49,7 +54,9 @@ def cut_tables(
         UsageError: Columns are given for an input that the model lacks.
         StoreError: The store cannot be reached or refuses.
     """
-    if all(file.kind == "parquet" for file in files):
+    if all(file.kind == "parquet" for file in files) and not names_images(
+        files[0], options, objects=objects, signature=signature
+    ):
         plan = plan_tables(
             files,
             options,
@@ -69,9 +76,7 @@ def cut_tables(
         tables,
         options,
         signature=signature,
-        images=ImageReader(
-            folder=None, max_file_bytes=limits.file_bytes, fetch=url_fetcher(objects)
-        ),
+        images=ImageReader(folder=None, max_file_bytes=limits.file_bytes, fetch=fetch),
     )
     found = without_duplicates(blocks)
     return StoredShards(cut(found, signature=signature, limits=limits, strict=strict))

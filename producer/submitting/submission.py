@@ -1,12 +1,13 @@
 """What a caller submits: items, and the options of the jobs they become."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
 from fornada.errors import UsageError
 from fornada.jobs.manifest import MaxFailed
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.images import ImageOptions
 from producer.inputs.interface import Inputs
 from producer.inputs.tables.interface import Columns, TableOptions
@@ -55,7 +56,7 @@ def _is_max_failed(value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What the submissions of one call share; fields as the arguments of `Client.submit`."""
+    """What the submissions of one call share; the first fields as those of `Client.submit`."""
 
     model: str
     items_per_shard: int | None = None
@@ -67,6 +68,14 @@ class Options:
     #: Input -> the column of a table, a data frame or a row that it is.
     columns: Mapping[str, Columns] | None = None
     id_column: str | None = None
+    #: Whose the job is, for a door that serves several callers.
+    owner: str | None = None
+    #: Where a gateway tells of the job's end.
+    webhook: str | None = None
+    #: Where stored inputs may be, if that is less than the deployment allows.
+    prefixes: InputPrefixes | None = None
+    #: Called with the number of items of a new job before the job exists; raises to refuse it.
+    admit: Callable[[int], None] | None = None
 
     def check(self) -> None:
         """Check the options.

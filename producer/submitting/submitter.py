@@ -137,11 +137,15 @@ class Submitter:
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
-        asks_version_3 = one.options.max_failed is not None or one.options.image is not None
+        options = one.options
+        of_version_3 = (options.max_failed, options.image, options.owner, options.webhook)
+        asks_version_3 = any(option is not None for option in of_version_3)
         is_of_one = len(one.takes) == len(one.model.outputs) == 1
         is_old = is_of_one and not asks_version_3 and not inputs.need_version_3
         alike = one.existing is not None and is_old
         version = one.existing.schema_version if one.existing and alike else JOB_VERSION
+        if options.admit is not None and one.existing is None:
+            options.admit(sum(inputs.item_counts))
         return JobManifest(
             schema_version=version,
             job_id=job_id,
@@ -156,6 +160,8 @@ class Submitter:
             nonce=nonce,
             max_failed=one.options.max_failed,
             queue=self._queue_of(one, version),
+            owner=one.options.owner,
+            webhook=one.options.webhook,
         )
 
     def _queue_of(self, one: PreparedSubmission, version: int) -> str | None:

@@ -1,7 +1,7 @@
 """The unfinished work of all jobs, counted in shards and in items."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fornada.coordination.interface import OpenJobs
@@ -57,14 +57,13 @@ def backlog_of(jobs: JobStore, *, coordination: OpenJobs, sender: Sender) -> Bac
     """The backlog of all open jobs."""
     # Asked first: a shard that moves on meanwhile is counted at its later stage, not twice.
     reserved = sender.reserved()
-    found = (
-        _of_job(manifest, reserved, coordination)
-        for manifest in _open_manifests(jobs, coordination)
-    )
+    open_jobs = readable_manifests(jobs, open_job_ids(jobs, coordination=coordination))
+    found = (_of_job(manifest, reserved, coordination) for manifest in open_jobs)
     return sum(found, start=Backlog())
 
 
-def _open_manifests(jobs: JobStore, coordination: OpenJobs) -> Iterator[JobManifest]:
+def open_job_ids(jobs: JobStore, *, coordination: OpenJobs) -> set[str]:
+    """The jobs that have not ended, and perhaps some that never began or cannot be read."""
     job_ids = coordination.open_jobs()
     if job_ids is None:
         # Redis was emptied, and no reconciler has listed the store yet.
@@ -74,6 +73,11 @@ def _open_manifests(jobs: JobStore, coordination: OpenJobs) -> Iterator[JobManif
     elif len(job_ids) > _FEW_JOBS:
         # Anyone may have listed any number there.
         job_ids = jobs.stored(job_ids)
+    return set(job_ids)
+
+
+def readable_manifests(jobs: JobStore, job_ids: Iterable[str]) -> Iterator[JobManifest]:
+    """The manifests of those of the jobs that exist and can be read, by id."""
     for manifest in in_parallel(lambda job_id: _manifest(jobs, job_id), sorted(job_ids)):
         if manifest is not None:
             yield manifest

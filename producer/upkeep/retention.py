@@ -4,16 +4,27 @@ import re
 from datetime import datetime, timedelta
 
 from fornada import keys
-from fornada.coordination.interface import OpenJobs
-from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
+from fornada.coordination.interface import Coordination, OpenJobs
+from fornada.errors import (
+    BrokerError,
+    JobNotFoundError,
+    JobStateError,
+    MessageError,
+    UsageError,
+)
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
-from producer.upkeep.retry import is_retry_id
+from producer.upkeep.retry import is_retry_id, retry_id
+from producer.upkeep.uploads import delete_upload_of, purge_uploads
+from producer.upkeep.verification import is_verification
 
 log = get_logger(__name__)
 
 #: Age of an upload without a job from which it counts as abandoned; streams may pause.
 _ABANDONED_AFTER = timedelta(days=1)
+#: A longer id has no room for what a retry adds.
+_LONGEST_RETRIED = 122
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -55,11 +66,39 @@ def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list
     purged = [job_id for job_id in old if job_id not in in_use]
     for job_id in purged:
         jobs.delete(job_id)
+    purge_uploads(jobs, limit=min(limit, at - _ABANDONED_AFTER))
     try:
         open_jobs.drop_jobs(purged)
     except BrokerError as exc:
         log.warning("jobs deleted, Redis not told", jobs=len(purged), error=str(exc))
     return purged
+
+
+def delete_job(manifest: JobManifest, *, jobs: JobStore, coordination: Coordination) -> None:
+    """Delete an ended job.
+
+    Raises:
+        JobStateError: It is open, or another job reads its items.
+    """
+    job_id = manifest.job_id
+    if jobs.final(job_id) is None:
+        raise JobStateError(f"job {job_id} is open; cancel it, or wait for it, then delete it")
+    readers = {retry_id(job_id)} if len(job_id) <= _LONGEST_RETRIED else set()
+    readers |= {job for job in coordination.open_jobs() or () if is_verification(job, of=job_id)}
+    for reader in sorted(readers):
+        try:
+            jobs.require(reader)
+        except JobNotFoundError:
+            continue
+        raise JobStateError(f"job {reader} reads the items of job {job_id}; delete that one first")
+    delete_upload_of(manifest, jobs=jobs)
+    jobs.delete(job_id)
+    try:
+        coordination.drop_jobs([job_id])
+        if manifest.owner is not None:
+            coordination.forget_owned(manifest.owner, job_id)
+    except BrokerError as exc:
+        log.warning("job deleted, Redis not told", job_id=job_id, error=str(exc))
 
 
 def _ended_at(jobs: JobStore, job_id: str) -> datetime | None:

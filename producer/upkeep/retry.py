@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
-from fornada.errors import InputNotAllowedError, IntegrityError, UsageError
+from fornada.errors import InputNotAllowedError, IntegrityError, JobStateError
 from fornada.jobs.job_inputs import RETRY_OF
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import JobFinal
@@ -24,12 +24,12 @@ def lost_shards(manifest: JobManifest, *, jobs: JobStore, coordination: Coordina
     """The shards of an open job that have no outcome and are neither leased nor enqueued.
 
     Raises:
-        UsageError: The job has ended.
+        JobStateError: The job has ended.
     """
     job_id = manifest.job_id
     final = jobs.end_of(manifest)
     if final is not None:
-        raise UsageError(
+        raise JobStateError(
             f"job {job_id} has ended {final.state}, which never changes; retry its failed shards "
             "with retry_failed (`fornada jobs retry-failed`)"
         )
@@ -44,14 +44,14 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
     """The manifest of a new job of an ended one's failed items, and of its dead and missing shards.
 
     Raises:
-        UsageError: The job has not ended, or has nothing that can be run again.
+        JobStateError: The job has not ended, or has nothing that can be run again.
         InputNotAllowedError: It reads what jobs may not read any more.
         IntegrityError: An outcome is of other items than its shard.
     """
     job_id = manifest.job_id
     final = jobs.end_of(manifest)
     if final is None:
-        raise UsageError(f"job {job_id} has not ended; wait for it, or cancel it first")
+        raise JobStateError(f"job {job_id} has not ended; wait for it, or cancel it first")
     dead = from_ranges(final.dead_ranges)
     done = sorted(set(from_ranges(final.outcome_ranges)) - set(dead))
     items_dead = sum(manifest.shards.item_counts[shard] for shard in dead)
@@ -62,7 +62,7 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
     }
     if not shards:
         unread = ": what failed could not be read at submission; mend and submit it"
-        raise UsageError(
+        raise JobStateError(
             f"job {job_id} ended {final.state} with nothing that can be run again"
             f"{unread if final.items_failed else ''}"
         )

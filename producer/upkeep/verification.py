@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fornada.errors import JobFailedError, UsageError
+from fornada.errors import JobFailedError, JobStateError, UsageError
 from fornada.formats.items import Array
 from fornada.formats.tensor_file import Column
 from fornada.jobs.job_inputs import VERIFIES
@@ -63,7 +63,8 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     Shards that crashed their workers are left out: they would again.
 
     Raises:
-        UsageError: The job has not ended, has no such shard, or `sample` is less than 1.
+        JobStateError: The job has not ended, or has no such shard.
+        UsageError: `sample` is less than 1.
         IntegrityError: Its outcomes are not those that it ended with.
     """
     if sample < 1:
@@ -71,7 +72,7 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     job_id = manifest.job_id
     final = jobs.end_of(manifest)
     if final is None:
-        raise UsageError(f"job {job_id} has not ended; wait for it first")
+        raise JobStateError(f"job {job_id} has not ended; wait for it first")
     jobs.check_outcomes(final)
     ok = sorted(set(from_ranges(final.outcome_ranges)) - set(from_ranges(final.dead_ranges)))
     # Seeded: the same shards each time.
@@ -80,15 +81,25 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     chosen = islice((o.shard for o in outcomes if o is not None and not o.isolated), sample)
     shards = sorted(chosen)
     if not shards:
-        raise UsageError(f"job {job_id} ended {final.state} without a shard to run again")
+        raise JobStateError(f"job {job_id} ended {final.state} without a shard to run again")
+    # Its end concerns who asked, not those who wait for the job.
     return job_of_shards(
-        manifest,
+        manifest.model_copy(update={"webhook": None}),
         shards,
         jobs=jobs,
         # A new id: under an existing one nothing would be computed.
-        job_id=f"{job_id[:100]}-verify-{secrets.token_hex(4)}",
+        job_id=f"{_prefix(job_id)}{secrets.token_hex(4)}",
         tags={VERIFIES: job_id},
     )
+
+
+def is_verification(job_id: str, *, of: str) -> bool:
+    """Whether a job, by its id, computes shards of job `of` again."""
+    return job_id.startswith(_prefix(of))
+
+
+def _prefix(job_id: str) -> str:
+    return f"{job_id[:100]}-verify-"
 
 
 def compare(manifest: JobManifest, again: JobManifest, *, jobs: JobStore) -> Verification:

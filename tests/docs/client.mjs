@@ -1,7 +1,8 @@
 // A producer and reader written from docs/reference/messages.md alone, with Node's own library.
-// Submits two images and their ids, waits for the end, verifies all that is read, and prints it.
+// `submit JOB` submits two images and their ids, waits for the end, verifies all that is read, and prints
+// it; `read JOB` does the latter; `predict` has two images predicted, and prints the answer.
 
-import { createHash, createHmac, randomUUID } from "node:crypto";
+import { createHash, createHmac, randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
 import * as http from "node:http";
 import * as https from "node:https";
 import { connect } from "node:net";
@@ -60,7 +61,33 @@ async function putChecked(key, body) {
   return { key, size_bytes: Buffer.byteLength(body), sha256: sha256(body) };
 }
 
-// Redis: each command as an array of strings, one after the other.
+// Redis: each command as an array of strings, one after the other; its reply.
+
+function reply(data, at) {
+  const end = data.indexOf("\r\n", at);
+  if (end < 0) return null;
+  const [kind, text, start] = [String.fromCharCode(data[at]), data.toString("latin1", at + 1, end), end + 2];
+  if (kind === "-") throw new Error(text);
+  if (kind === "$") {
+    const stop = start + Number(text);
+    return data.length < stop + 2 ? null : { value: data.subarray(start, stop), next: stop + 2 };
+  }
+  if (kind !== "*") return { value: text, next: start };
+  if (text === "-1") throw new Error("no answer in time");
+  return replies(data, start, Number(text));
+}
+
+function replies(data, at, count) {
+  const value = [];
+  for (let next = at; value.length < count; ) {
+    const found = reply(data, next);
+    if (found === null) return null;
+    value.push(found.value);
+    ({ next } = found);
+    at = next;
+  }
+  return { value, next: at };
+}
 
 async function redis(...commands) {
   const url = new URL(env.FORNADA_REDIS_URL);
@@ -70,19 +97,21 @@ async function redis(...commands) {
     before.unshift(["AUTH", ...[url.username, url.password].map(decodeURIComponent).filter(Boolean)]);
   }
   const socket = connect(Number(url.port || 6379), url.hostname);
-  const text = [...before, ...commands]
-    .map((words) => `*${words.length}\r\n` + words.map((w) => `$${Buffer.byteLength(w)}\r\n${w}\r\n`).join(""))
-    .join("");
-  socket.write(text);
-  let replies = "";
-  for await (const chunk of socket) {
-    replies += chunk;
-    // Each of these commands is answered by one line: +OK or :1.
-    const lines = replies.split("\r\n").slice(0, -1);
-    const failed = lines.find((line) => line.startsWith("-"));
-    if (failed) throw new Error(failed);
-    if (lines.length >= before.length + commands.length) break;
+  for (const words of [...before, ...commands]) {
+    socket.write(`*${words.length}\r\n`);
+    for (const word of words) {
+      socket.write(`$${Buffer.byteLength(word)}\r\n`);
+      socket.write(word);
+      socket.write("\r\n");
+    }
   }
+  let data = Buffer.alloc(0);
+  for await (const chunk of socket) {
+    data = Buffer.concat([data, chunk]);
+    const found = replies(data, 0, before.length + commands.length);
+    if (found !== null) return found.value.slice(before.length);
+  }
+  throw new Error("Redis closed the connection");
 }
 
 function npy(pixels, shape) {
@@ -126,7 +155,7 @@ async function submit(job) {
       item_ids: await putChecked(`jobs/${job}/ids/00000000-${sha256(ids).slice(0, 16)}.json`, ids),
     }],
     max_attempts: 5,
-    created_at: new Date().toISOString(),
+    created_at: new Date(await redisMs()).toISOString(),
   };
   await redis(["SADD", "fornada:open-jobs", job]);
   await put(`jobs/${job}/manifest.json`, JSON.stringify(manifest), { "if-none-match": "*" });
@@ -134,6 +163,50 @@ async function submit(job) {
     ["ZADD", `fornada:enqueued:${job}`, String(Date.now()), "0"],
     ["LPUSH", "fornada", envelope([{ schema_version: 1, job_id: job, shard: 0 }])],
   );
+}
+
+async function redisMs() {
+  const [[seconds, microseconds]] = await redis(["TIME"]);
+  return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
+}
+
+// Calls without a job, signed where the deployment has keys.
+
+const deploymentKeys = (env.FORNADA_DEPLOYMENT_KEYS ?? "").split(",").filter(Boolean);
+
+function signature(key, kind, id, data) {
+  const text = `fornada:${kind}:v1\n${id}\n${sha256(data)}`;
+  return createHmac("sha256", Buffer.from(key, "hex")).update(text).digest("hex");
+}
+
+async function predict() {
+  const model = await getJson("models/fashion-mnist/1/manifest.json");
+  const { dtype, shape } = model.inputs[0];
+  const [id, client] = [randomBytes(16).toString("hex"), randomBytes(16).toString("hex")];
+  const header = {
+    schema_version: 3,
+    id,
+    client,
+    model: { name: model.name, version: model.version, sha256: model.artifact.sha256 },
+    item_count: 2,
+    item_dtype: dtype,
+    item_shape: shape,
+    deadline_ms: (await redisMs()) + 30000,
+  };
+  const call = Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), Buffer.alloc(2 * shape.reduce((a, b) => a * b, 1))]);
+  const line = deploymentKeys.length ? `${signature(deploymentKeys[0], "call", id, call)}\n` : "";
+  const [, [, frame]] = await redis(
+    ["RPUSH", `fornada:predict:${env.FORNADA_QUEUE ?? "fornada"}`, Buffer.concat([Buffer.from(line), call])],
+    ["BLPOP", `fornada:predicted:${client}`, "30"],
+  );
+  const answer = deploymentKeys.length ? frame.subarray(65) : frame;
+  const isTrusted = (key) => timingSafeEqual(frame.subarray(0, 64), Buffer.from(signature(key, "answer", id, answer)));
+  if (deploymentKeys.length && !deploymentKeys.some(isTrusted)) throw new Error("no key signed the answer");
+  const end = answer.indexOf("\n");
+  const { error, detail, item_count: items, output_count: width } = JSON.parse(answer.subarray(0, end));
+  if (error) throw new Error(`${error}: ${detail}`);
+  const number = (n) => answer.readFloatLE(end + 1 + 4 * n);
+  return Array.from({ length: items }, (_, row) => Array.from({ length: width }, (_, n) => number(row * width + n)));
 }
 
 const numbered = (shard) => String(shard).padStart(8, "0");
@@ -188,4 +261,4 @@ async function results(job) {
 
 const [, , command, job] = process.argv;
 if (command === "submit") await submit(job);
-console.log(JSON.stringify(await results(job)));
+console.log(JSON.stringify(command === "predict" ? await predict() : await results(job)));

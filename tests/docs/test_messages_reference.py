@@ -20,6 +20,8 @@ from kombu import Queue
 from safetensors.numpy import load
 
 from fornada import keys
+from fornada.calls.frames import _MAX_REQUEST_HEADER_BYTES, MAX_CALL_FRAME_BYTES
+from fornada.calls.redis import RedisCallChannel
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.rows import Rows
@@ -33,7 +35,7 @@ from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS
 from fornada.queue.envelope import MAX_ENVELOPE_BYTES, messages_of
 from fornada.queue.message import MAX_BUNDLE, ShardMessage
-from fornada.records import sha256_hex
+from fornada.records import MAX_MESSAGE_BYTES, MAX_SHARDS, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from fornada.tensors import InputTensor
@@ -44,6 +46,7 @@ from model_store.store import ModelStore
 from producer import Client
 from worker.app import create_app
 from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.direct_calls import PredictServer
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.service import ShardService
@@ -60,6 +63,9 @@ def blocks(info: str) -> list[str]:
     return re.findall(rf"^```{re.escape(info)}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+#: Written from the page alone.
+CLIENT = ["node", str(Path(__file__).with_name("client.mjs"))]
+WITH_NODE = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 JOB_ID = "orders-0001"
 CLASSES = [f"class {number}" for number in range(10)]
 EXAMPLES = [(name, json.loads(text)) for name in PUBLIC_RECORDS for text in blocks(f"json {name}")]
@@ -187,8 +193,12 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"at most {MAX_ENVELOPE_BYTES:,} bytes" in text
     assert f"every {_ROUNDS_PER_CENSUS}\nrounds" in text
     assert f"up to {MAX_BUNDLE} messages" in text
+    assert f"at most {MAX_MESSAGE_BYTES:,} characters" in text
+    assert f"1 to {MAX_SHARDS:,};" in text
+    assert f"at most {_MAX_REQUEST_HEADER_BYTES:,} bytes" in text
     assert f"`created_at` and {DEFAULT_TIME_TO_END.days} days if absent" in text
-    for kind in set(get_args(Kind)) - {"verdict"}:
+    # The others are of no message: a model's, and a browser's.
+    for kind in set(get_args(Kind)) - {"verdict", "session"}:
         assert f"`{kind}`" in text, kind
 
 
@@ -240,19 +250,25 @@ def test_the_envelope_carries_the_message_of_the_page() -> None:
 
 
 @pytest.fixture
-def service(settings: Settings, tmp_path: Path) -> Iterator[ShardService]:
-    """A worker's, for which every class is equally likely."""
-    jobs = JobStore(objects=S3ObjectStore.from_settings(settings))
-    coordination = RedisCoordination.from_settings(settings)
-    quick = settings.model_copy(update={"max_latency_s": 0.0})
+def models(settings: Settings, tmp_path: Path) -> Iterator[ModelCache]:
+    """A worker's models, for each of which every class is equally likely."""
     models = ModelCache(
-        quick,
-        models=ModelStore(objects=jobs.objects),
+        settings.model_copy(update={"max_latency_s": 0.0}),
+        models=ModelStore(objects=S3ObjectStore.from_settings(settings)),
         build=lambda *_: TenthEach(),
         disk=ArtifactCache(tmp_path / "artifacts"),
     )
-    yield ShardService(
-        quick,
+    yield models
+    models.close()
+
+
+@pytest.fixture
+def service(settings: Settings, models: ModelCache) -> ShardService:
+    """A worker's, for which every class is equally likely."""
+    jobs = JobStore(objects=S3ObjectStore.from_settings(settings))
+    coordination = RedisCoordination.from_settings(settings)
+    return ShardService(
+        settings,
         worker="test",
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
@@ -262,7 +278,6 @@ def service(settings: Settings, tmp_path: Path) -> Iterator[ShardService]:
         deadlines=Deadlines(),
         isolate=lambda job_id, shard: pytest.fail(f"{job_id}/{shard} was isolated"),
     )
-    models.close()
 
 
 def test_the_example_submits_a_job_that_runs(
@@ -298,15 +313,13 @@ def test_the_example_submits_a_job_that_runs(
     assert 20 == printed.split().count("0.1")
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+@WITH_NODE
 def test_a_client_in_javascript_submits_a_job_and_verifies_its_results(
     settings: Settings, model: ModelManifest, service: ShardService, environ: dict[str, str]
 ) -> None:
     # given a client that knows the page alone, and waits for the end
-    script = Path(__file__).with_name("client.mjs")
-    command = ["node", str(script)]
     with subprocess.Popen(
-        [*command, "submit", "js-1"],
+        [*CLIENT, "submit", "js-1"],
         env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -337,7 +350,7 @@ def test_a_client_in_javascript_submits_a_job_and_verifies_its_results(
     forged = held.model_copy(update={"item_ids_sha256": "0" * 64})
     jobs.objects.put(keys.JobKeys("js-1").outcome(0), forged.to_json())
     again = subprocess.run(
-        [*command, "read", "js-1"],
+        [*CLIENT, "read", "js-1"],
         env=environ,
         capture_output=True,
         text=True,
@@ -348,3 +361,41 @@ def test_a_client_in_javascript_submits_a_job_and_verifies_its_results(
     # then
     assert 0 != again.returncode
     assert "the outcomes of js-1 are not those that it ended with" in again.stderr
+
+
+@WITH_NODE
+def test_a_client_in_javascript_signs_its_calls_and_verifies_the_answers(
+    settings: Settings, model: ModelManifest, models: ModelCache, environ: dict[str, str]
+) -> None:
+    server = PredictServer(
+        channel=RedisCallChannel.from_settings(settings, most_bytes=MAX_CALL_FRAME_BYTES),
+        queue=settings.queue,
+        models=models,
+        deadlines=Deadlines(),
+        deadline_s=60,
+        end_process=lambda: None,
+        deployment_keys=TEST_KEYS,
+    )
+
+    def call(key: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*CLIENT, "predict"],
+            env={**environ, "FORNADA_DEPLOYMENT_KEYS": key},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    # when it has the key of the page's example, and another one
+    server.start()
+    signed, refused = call(f"{'0' * 64},{'1' * 64}"), call("1" * 64)
+    server.stop()
+
+    # then
+    assert 0 == signed.returncode, signed.stderr
+    expected = np.full((2, len(CLASSES)), 0.1)
+    assert expected == pytest.approx(np.array(json.loads(signed.stdout)))
+    # since a refusal is not signed
+    assert 0 != refused.returncode
+    assert "no key signed the answer" in refused.stderr

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from fornada.storage.s3.answers import MEANINGS
+from fornada.storage.s3.refusals.answers import MEANINGS
 
 _PAGE = Path(__file__).parents[2] / "docs/operations/stores.md"
 

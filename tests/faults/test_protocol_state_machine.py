@@ -184,7 +184,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.refused: set[str] = set()
         self.store = InMemoryObjectStore(conditional_writes=conditional_writes)
         self.history = OutcomeHistory(self.store)
-        first = InMemoryCoordination(clock=lambda: self.now_s)
+        first = InMemoryCoordination(clock=lambda: self.now_s, lease_s=LEASE_S)
         self.coordination = {
             queue: first.for_queue(queue, queue_length=messages.__len__)
             for queue, messages in self.queues.items()

@@ -94,6 +94,7 @@ def direct(line: _Line) -> S3ObjectStore:
         bucket=f"test-{uuid.uuid4().hex[:12]}",
         endpoint=line.direct.endpoint,
         limits=_LIMITS,
+        presigner=line.direct._presigner,
     )
     direct.create_bucket()
     return direct

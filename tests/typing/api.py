@@ -12,6 +12,8 @@ import model_store
 from fornada.queue.memory import RecordingSender
 from model_store.manifest import ModelManifest
 from producer import (
+    AsyncClient,
+    AsyncJob,
     Client,
     FornadaError,
     InputError,
@@ -23,6 +25,7 @@ from producer import (
     JobStatus,
     OutputResults,
     Outputs,
+    Prediction,
     Results,
     Rows,
     ShardResult,
@@ -36,11 +39,28 @@ from producer.testing import in_memory_client
 def submit_an_array(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     job = Client.from_env().submit(images, model="fashion-mnist@prod")
     with Client.from_env() as client:
-        assert_type(client.predict(images, model="m", timeout_s=1.0), Any)
+        answer = client.predict(images, model="m", timeout_s=1.0)
+    assert_type(answer, Prediction)
+    match answer:
+        case dict():
+            assert_type(answer["mask"], NDArray[Any] | list[NDArray[Any]])
+        case list():
+            assert_type(answer, list[NDArray[Any]])
+        case _:
+            assert_type(answer[answer[:, 0] > 0.5].argmax(axis=1).tolist(), Any)
     assert_type(job, Job)
     assert_type(job.wait(timeout_s=60), JobStatus)
     assert_type(job.results(), Results)
     return job.results().probabilities
+
+
+async def submit_from_an_event_loop(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    async with AsyncClient.from_env() as client:
+        assert_type(await client.predict(images, model="m"), Prediction)
+        job = await client.submit(images, model="fashion-mnist@prod")
+        assert_type(job, AsyncJob)
+        assert_type(await job.wait(timeout_s=60), JobStatus)
+        return [shard.probabilities async for shard in job.shard_results()]
 
 
 def submit_everything_else(client: Client, blocks: list[NDArray[np.float32]]) -> list[Job]:

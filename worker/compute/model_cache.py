@@ -24,6 +24,9 @@ from worker.compute.predictor import PredictorFactory
 log = get_logger(__name__)
 
 
+#: When what loading left behind is freed, which holds up all threads: after a first result.
+_COLLECT_AFTER_S = 2.0
+
 #: As `FirstLoads.check`.
 FirstLoad = Callable[[ModelManifest, Path], int | None]
 
@@ -91,6 +94,7 @@ class ModelCache:
         self._loading: dict[str, threading.Lock] = {}
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         self._declined = DeclinedModels(clock=clock)
+        self._collecting: threading.Timer | None = None
 
     @contextmanager
     def use(self, pin: ModelPin) -> Iterator[UsedModel]:
@@ -138,8 +142,12 @@ class ModelCache:
         """Drop every model; none may be in use."""
         with self._lock:
             models, self._loaded = list(self._loaded.values()), OrderedDict()
+            collecting, self._collecting = self._collecting, None
         for model in models:
             model.batcher.close()
+        if collecting is not None:
+            collecting.cancel()
+            collecting.join()
 
     def _acquire(self, pin: ModelPin) -> LoadedModel:
         with self._lock:
@@ -192,7 +200,7 @@ class ModelCache:
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact, most_items)
-        release_memory(collect=True)
+        self._collect_later()
         batcher = Batcher(
             predictor,
             takes=manifest.inputs,
@@ -210,6 +218,16 @@ class ModelCache:
             )
         )
         return LoadedModel(manifest=manifest, engine=predictor.engine, batcher=batcher)
+
+    def _collect_later(self) -> None:
+        timer = threading.Timer(_COLLECT_AFTER_S, release_memory, kwargs={"collect": True})
+        timer.daemon = True
+        with self._lock:
+            if self._collecting is not None:
+                # One collection frees what several loads left.
+                self._collecting.cancel()
+            self._collecting = timer
+            timer.start()
 
     def _tell_computed(self, model: ModelPin) -> Callable[[int, int, float], None]:
         def tell(row_count: int, tile_items: int, duration_s: float) -> None:

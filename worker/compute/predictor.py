@@ -11,7 +11,7 @@ from fornada.formats.tensor_file import Tensor
 from fornada.records import ObjectRef
 from model_store.engines.artifact.work import Work
 from model_store.engines.golden import check_golden
-from model_store.engines.interface import Compile, Engine
+from model_store.engines.interface import Engine
 from model_store.engines.open_sizes import OPEN_TILE_ITEMS, open_tile_items
 from model_store.golden_batch import from_golden
 from model_store.manifest import ModelManifest
@@ -54,8 +54,8 @@ class Predictor(Protocol):
 #: Builds the predictor of a manifest from the file of the artifact, whose calls have at most that
 #: many rows; `None`: any number.
 PredictorFactory = Callable[[ModelManifest, Path, int | None], Predictor]
-#: Chooses the rows of a model's predict calls, and may measure to do so.
-ChooseTile = Callable[[ModelManifest, Compile, Work], int]
+#: Chooses the rows of a model's predict calls.
+ChooseTile = Callable[[ModelManifest, Work], int]
 
 
 class EnginePredictor:
@@ -85,7 +85,7 @@ class EnginePredictor:
         self.work = model.work
         self.tile_items = OPEN_TILE_ITEMS
         if not self._is_open:
-            self.tile_items = choose_tile(manifest, self._compile_for, model.work)
+            self.tile_items = choose_tile(manifest, model.work)
         self._predict = self._compile_for(self.tile_items)
         golden = manifest.golden
         inputs = _golden(golden.inputs, self._takes, models)

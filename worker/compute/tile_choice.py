@@ -1,6 +1,5 @@
-"""Choose the rows of a model's predict calls, once per kind of machine: measured, or estimated."""
+"""The rows of a model's predict calls: from its layers, and the same for all workers of a kind."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -14,16 +13,14 @@ from fornada.errors import (
     ModelDeclinedError,
     ObjectNotFoundError,
 )
-from fornada.events import SILENT, Events, ModelCalibrated
 from fornada.logs import get_logger
 from fornada.records import SCHEMA_VERSION, Record, now, sha256_hex
 from fornada.settings import MAX_BATCH_SIZE, Settings
 from fornada.storage.interface import ObjectStore
-from model_store.engines.artifact.work import TILES, Work
-from model_store.engines.interface import Compile, Engine
+from model_store.engines.artifact.work import Work
+from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
 from worker.compute.predictor import ChooseTile
-from worker.compute.tile_bench import Stopwatch, TileBench, Trial
 from worker.host.hardware import granted_cores, machine_kind
 
 log = get_logger(__name__)
@@ -31,12 +28,21 @@ log = get_logger(__name__)
 #: `decide` of the coordination: returns the first answer that anyone gave to a question.
 Decide = Callable[[str, bytes], bytes]
 
-#: The most numbers, in bytes, that a layer makes in a call.
+#: The most numbers, in bytes, that a layer of a light model makes in a call that was measured.
 _MOST_OUTPUT_BYTES = 256 * 2**20
+#: Rows of a light model's calls, as measured, and where memory is short.
+_LEAST_ITEMS, _MOST_ITEMS = 4, 4096
 #: How far a kept tile may be from the estimate, which differs from release to release.
 _FACTOR = 4
 _MOST_BYTES = 64 * 1024
 _MOST_TRIALS = 32
+
+
+class Trial(Record):
+    """The cost of an item at one number of rows per call."""
+
+    tile_items: int = Field(ge=1)
+    item_us: float = Field(ge=0)
 
 
 class Calibration(Record):
@@ -46,38 +52,33 @@ class Calibration(Record):
     tile_items: int = Field(ge=1, le=MAX_BATCH_SIZE)
     engine: str
     machine: str
-    trials: list[Trial] = Field(max_length=_MOST_TRIALS)
+    #: What earlier releases measured; none since.
+    trials: list[Trial] = Field(default_factory=list, max_length=_MOST_TRIALS)
     created_at: AwareDatetime
 
     def is_possible(self, work: Work, *, engine: str, machine: str) -> bool:
         """Whether this can be the calibration of such a model on this engine and machine."""
+        least_items, most_items = work.call_items // _FACTOR, work.call_items * _FACTOR
         if work.is_light:
-            tiles = range(TILES[0] // _FACTOR, _most_measured(work) + 1)
-        else:
-            tiles = range(work.call_items // _FACTOR, work.call_items * _FACTOR + 1)
+            fitting = _MOST_OUTPUT_BYTES // max(1, work.output_bytes)
+            least_items = min(least_items, _LEAST_ITEMS)
+            most_items = max(most_items, min(_MOST_ITEMS, fitting))
+        tiles = range(least_items, most_items + 1)
         return self.tile_items in tiles and (self.engine, self.machine) == (engine, machine)
-
-    @property
-    def summary(self) -> str:
-        """What was measured: `64: 5.1 us, 256: 4.3 us an item`."""
-        costs = ", ".join(f"{t.tile_items}: {t.item_us:.3g} us" for t in self.trials)
-        return f"{costs} an item" if costs else "estimated from its layers"
 
 
 class Calibrations:
     """The tiles of models on this engine and kind of machine.
 
-    Bytes may depend on the tile. So that all workers of a kind give the same bytes, the first of
-    them to load the model measures, and the tile that it stores holds for all. Where measuring
-    would keep the first result waiting, the tile follows from the model's layers.
+    Bytes may depend on the tile. So that all workers of a kind give the same bytes, whatever their
+    release or memory, the tile of the first of them to load the model is stored, and holds for all.
+    It follows from the model's layers: a first result does not wait for measuring.
 
     Args:
         objects: The store.
         decide: Settles which calibration is first, for stores without conditional writes.
         engine: The engine's name, as in outcomes.
         machine: From `machine_kind`.
-        events: Hears of new calibrations.
-        stopwatch: The clock, and the processor time of the process.
     """
 
     def __init__(
@@ -87,30 +88,20 @@ class Calibrations:
         decide: Decide,
         engine: str,
         machine: str,
-        events: Events = SILENT,
-        stopwatch: Stopwatch = lambda: (time.perf_counter(), time.process_time()),
     ) -> None:
         self._objects = objects
         self._decide = decide
         self._engine = engine
         self._machine = machine
-        self._events = events
-        self._stopwatch = stopwatch
 
     def tile_items(
-        self,
-        manifest: ModelManifest,
-        compile_for: Compile,
-        work: Work,
-        *,
-        most_items: int | None = None,
+        self, manifest: ModelManifest, work: Work, *, most_items: int | None = None
     ) -> int:
         """The rows of the model's predict calls; chooses them if no worker has.
 
         Args:
             manifest: The model.
-            compile_for: Compiles its calls.
-            work: What they cost.
+            work: What its calls cost.
             most_items: The most rows of a call that may be made here; `None`: any number.
 
         Raises:
@@ -120,16 +111,7 @@ class Calibrations:
         """
         found = self.find(manifest, work)
         if found is None:
-            began_s = time.monotonic()
-            found = self._keep(manifest, self.choose(manifest, compile_for, work, most_items), work)
-            self._events.tell(
-                ModelCalibrated(
-                    model=manifest.pin,
-                    tile_items=found.tile_items,
-                    measured=found.summary,
-                    duration_s=time.monotonic() - began_s,
-                )
-            )
+            found = self._keep(manifest, self.choose(work, most_items), work)
         if most_items is not None and found.tile_items > most_items:
             # Another worker chose meanwhile; the next try begins with its choice.
             raise ModelDeclinedError(
@@ -176,25 +158,12 @@ class Calibrations:
         log.warning("calibration not believed", model=str(manifest), why=why)
         return None
 
-    def choose(
-        self,
-        manifest: ModelManifest,
-        compile_for: Compile,
-        work: Work,
-        most_items: int | None = None,
-    ) -> Calibration:
-        """Measure the model if it is light; store nothing. Arguments as of `tile_items`."""
-        most_items = min(most_items or MAX_BATCH_SIZE, _most_measured(work))
-        tile_items, trials = min(work.call_items, most_items), list[Trial]()
-        tiles = [tile for tile in TILES if tile <= most_items]
-        if work.is_light and tiles:
-            bench = TileBench(manifest, compile_for, tiles=tiles, stopwatch=self._stopwatch)
-            tile_items, trials = bench.best(), bench.trials()
+    def choose(self, work: Work, most_items: int | None = None) -> Calibration:
+        """What follows from the layers; stores nothing. Arguments as of `tile_items`."""
         return Calibration(
-            tile_items=tile_items,
+            tile_items=min(work.call_items, most_items or work.call_items),
             engine=self._engine,
             machine=self._machine,
-            trials=trials,
             created_at=now(),
         )
 
@@ -203,7 +172,7 @@ class Calibrations:
         key, data = self._key(manifest), calibration.to_json()
         instead_of = self._stored(manifest)
         if instead_of is not None and self._believed(manifest, instead_of, work) is None:
-            # Of the workers that do not believe it, one measures for all.
+            # Of the workers that do not believe it, one chooses for all.
             data = self._decide(f"calibration {key} for {sha256_hex(instead_of)}", data)
             calibration = self._believed(manifest, data, work) or calibration
             self._objects.put(key, calibration.to_json())
@@ -246,13 +215,11 @@ class TileChoice:
         """Return what chooses a tile of at most `most_items` rows; `None` sets no limit."""
         fixed_items = self._fixed_items
         if fixed_items is not None:
-            return lambda _manifest, _compile_for, _work: fixed_items
+            return lambda _manifest, _work: fixed_items
         return partial(self._kept.tile_items, most_items=most_items)
 
 
-def calibrations(
-    *, objects: ObjectStore, decide: Decide, engine: Engine, events: Events = SILENT
-) -> Calibrations:
+def calibrations(*, objects: ObjectStore, decide: Decide, engine: Engine) -> Calibrations:
     """The calibrations of this machine."""
     return Calibrations(
         objects=objects,
@@ -260,11 +227,4 @@ def calibrations(
         engine=engine.name,
         # All of the machine's cores: bytes must not depend on how many processes share them.
         machine=machine_kind(cores=granted_cores()),
-        events=events,
     )
-
-
-def _most_measured(work: Work) -> int:
-    """The largest candidate for a light model: its call has to fit in memory."""
-    fitting = _MOST_OUTPUT_BYTES // max(1, work.output_bytes)
-    return max((tile for tile in TILES if tile <= fitting), default=TILES[0])

@@ -7,9 +7,10 @@ from typing import Any
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
 from fornada.formats.images import DecoderPool
 from fornada.formats.tensor_file import Column
+from fornada.jobs.items import Items
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.shard_files import Decoded, ImageFiles
+from fornada.jobs.shard_files import Decoded
 from fornada.jobs.shard_items import decode_items, fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import JOB_VERSION, ObjectRef, now
@@ -127,7 +128,7 @@ class Computation:
             decode_items(each, attempt.manifest, pool=self._decoders)
             for each, attempt in zip(fetched, attempts, strict=True)
         ]
-        if any(isinstance(each, ImageFiles) for each in fetched):
+        if not all(isinstance(each, Items) for each in fetched):
             times["decode_s"] = clock.lap(Stage.DECODE)
         return decoded, times
 

@@ -38,8 +38,15 @@ def broker_findings(settings: Settings) -> Iterator[Finding]:
     leader = coordination.leader()
     if leader is None:
         yield Finding("workers", "warn", "no worker has been seen; start one with `fornada worker`")
-    else:
-        yield Finding("workers", "ok", f"{leader} leads the reconciler")
+        return
+    yield Finding("workers", "ok", f"{leader.holder} leads the reconciler")
+    if leader.lease_s not in {None, settings.lease_s}:
+        yield Finding(
+            "leases",
+            "warn",
+            f"FORNADA_LEASE_S is {settings.lease_s:g} here and {leader.lease_s:g} in the worker "
+            "that leads, so that shards may run twice; set the same everywhere",
+        )
 
 
 def _configuration(facts: ServerFacts) -> Iterator[Finding]:

@@ -20,6 +20,8 @@ local function begin(job, attempts, leases, done, ended, enqueued, shard, attemp
   end
   redis.call('HSET', leases, shard, new_lease(attempt, queue, lease_ms))
   redis.call('ZREM', enqueued, shard)
+  -- A small job ends too soon for that.
+  if redis.call('HEXISTS', job, 'shards') == 0 then tell_progress(job) end
   for _, key in ipairs({job, attempts, leases}) do redis.call('PEXPIRE', key, forget_ms) end
   local _, count = string.gsub(ids, ' ', '')
   return 'begun', count

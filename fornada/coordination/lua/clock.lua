@@ -50,3 +50,10 @@ local function holder_of(lease, own_queue, most_ms)
   if age_ms < 0 or age_ms >= lease_ms then return false end
   return attempt, queue, lease_ms, rest ~= ''
 end
+-- Tell listeners of a job, by the key of its counters, that shards of it began or ended.
+local function tell_progress(job)
+  local told_ms = tonumber(redis.call('HGET', job, 'told_ms')) or 0
+  if math.abs(now_ms - told_ms) < TOLD_EVERY_MS then return end
+  redis.call('HSET', job, 'told_ms', string.format('%.0f', now_ms))
+  server.call('PUBLISH', NOTICES .. string.sub(job, #JOB + 1), 'progress')
+end

@@ -1,5 +1,5 @@
 -- Count outcomes of a job's shards; return how many shards have one.
--- KEYS: done, failed, enqueued, attempts, errors, leases.
+-- KEYS: done, failed, enqueued, attempts, errors, leases, counters.
 -- ARGV: how long to keep counters in ms, then of each shard: its number, `dead` or failed items.
 local done, failed, enqueued = KEYS[1], KEYS[2], KEYS[3]
 for i = 2, #ARGV, 2 do
@@ -9,6 +9,6 @@ for i = 2, #ARGV, 2 do
   redis.call('ZREM', enqueued, shard)
   if what ~= '0' then redis.call('HSET', failed, shard, what) end
 end
-redis.call('PEXPIRE', done, ARGV[1])
-redis.call('PEXPIRE', failed, ARGV[1])
+tell_progress(KEYS[7])
+for _, key in ipairs({done, failed, KEYS[7]}) do redis.call('PEXPIRE', key, ARGV[1]) end
 return redis.call('BITCOUNT', done)

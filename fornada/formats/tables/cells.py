@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from fornada.tensors import InputTensor
 #: What stands for no number in text, in any case.
 _NO_NUMBER = ("", "na", "n/a", "#n/a", "nan", "null", "none", "-")
 _SHOWN = 40
+#: A float of 64 bits holds all whole numbers up to this.
+_LARGEST_EXACT = 2**53
 
 
 class Fitted(NamedTuple):
@@ -70,8 +73,11 @@ def fitted_numbers(values: Any, tensor: InputTensor, name: str, *, is_parsed: bo
     if is_parsed and not types.is_null(values.type):
         values, errors = _parsed(values, tensor, name)
     null = _null(values)
-    numbers = _numpy(values)
     want = np.dtype(tensor.numpy_dtype)
+    numbers = _numpy(values, want)
+    if want.kind != "f" and numbers.dtype.kind == "f":
+        # Only floats have NaN.
+        null |= np.isnan(numbers)
     if null.any():
         blank = math.nan if want.kind == "f" else 0
         takes_nan = tensor.fill is not None or (not tensor.finite and want.kind == "f")
@@ -84,13 +90,15 @@ def fitted_numbers(values: Any, tensor: InputTensor, name: str, *, is_parsed: bo
     return Fitted(fitted, bad | errors)
 
 
-def _numpy(values: Any) -> Array:
+def _numpy(values: Any, want: np.dtype[np.generic]) -> Array:
     """The values as numbers of NumPy, zero where they are null."""
     pa, types = arrow(), arrow("types")
     if types.is_null(values.type):
         return np.zeros(len(values), np.float64)
     if types.is_decimal(values.type):
-        values = values.cast(pa.float64(), safe=False)
+        # A float has not all digits of a large whole number.
+        whole = None if want.kind == "f" else _cast(values, pa.int64())
+        values = values.cast(pa.float64(), safe=False) if whole is None else whole
     if types.is_float16(values.type):
         values = values.cast(pa.float32())
     filled = values.fill_null(False if types.is_boolean(values.type) else 0)
@@ -101,24 +109,40 @@ def _in_dtype(
     numbers: Array, want: np.dtype[np.generic], name: str
 ) -> tuple[Array, dict[int, str]]:
     """A copy in another dtype; numbers that it cannot hold are errors."""
+    if want.kind in "ui":
+        return _in_integers(numbers, want, name)
     bad: NDArray[np.bool_] | None = None
-    if want.kind == "f":
-        with np.errstate(over="ignore"):
-            fitted = numbers.astype(want)
-        if numbers.dtype.kind == "f" and not np.can_cast(numbers.dtype, want):
-            bad = np.isinf(fitted) & np.isfinite(numbers)
-    elif want.kind == "b":
+    with np.errstate(over="ignore"):
+        fitted = numbers.astype(want)
+    if want.kind == "b":
         bad = (numbers != 0) & (numbers != 1)
-        fitted = numbers.astype(want)
-    else:
-        if numbers.dtype.kind in "ui" and not np.can_cast(numbers.dtype, want):
-            limits = np.iinfo(want.name)
-            bad = np.less(numbers, limits.min) | np.greater(numbers, limits.max)
-        fitted = numbers.astype(want)
-    if bad is None or not bad.any():
-        return fitted, {}
+    elif numbers.dtype.kind == "f" and not np.can_cast(numbers.dtype, want):
+        bad = np.isinf(fitted) & np.isfinite(numbers)
+    return fitted, {} if bad is None else _out_of_range(numbers, bad, want, name)
+
+
+def _in_integers(
+    numbers: Array, want: np.dtype[np.generic], name: str
+) -> tuple[Array, dict[int, str]]:
+    if np.can_cast(numbers.dtype, want):
+        return numbers.astype(want), {}
+    limits = np.iinfo(want.name)
+    # The largest integers of 64 bits are no floats, and the next power of two is one.
+    outside = np.less(numbers, limits.min) | np.greater_equal(numbers, limits.max + 1)
+    errors = _out_of_range(numbers, outside, want, name)
+    if numbers.dtype.kind == "f":
+        broken = (numbers != np.trunc(numbers)) & ~outside
+        why = f"in {name!r} is not a whole number, which the model takes"
+        errors |= {place: f"{numbers[place]} {why}" for place in np.flatnonzero(broken).tolist()}
+        numbers = np.where(outside | broken, numbers.dtype.type(0), numbers)
+    return numbers.astype(want), errors
+
+
+def _out_of_range(
+    numbers: Array, outside: NDArray[np.bool_], want: np.dtype[np.generic], name: str
+) -> dict[int, str]:
     why = f"in {name!r} is out of the range of {want}"
-    return fitted, {place: f"{numbers[place]} {why}" for place in np.flatnonzero(bad).tolist()}
+    return {place: f"{numbers[place]} {why}" for place in np.flatnonzero(outside).tolist()}
 
 
 def _parsed(values: Any, tensor: InputTensor, name: str) -> tuple[Any, dict[int, str]]:
@@ -130,6 +154,8 @@ def _parsed(values: Any, tensor: InputTensor, name: str) -> tuple[Any, dict[int,
     if found is None:
         values = _without_words(values)
         found = _cast(values, number_type)
+    if found is None and not is_float:
+        found = _small_floats(values)
     if found is not None:
         return found, {}
     numbers: list[float | int | None] = []
@@ -150,6 +176,14 @@ def _cast(values: Any, number_type: Any) -> Any:
         return None
 
 
+def _small_floats(values: Any) -> Any:
+    """Whole numbers that pandas writes as 3.0 beside nulls, unless a float lacks their digits."""
+    pc = arrow("compute")
+    found = _cast(values, arrow().float64())
+    largest = None if found is None else pc.max(pc.abs(found)).as_py()
+    return found if largest is None or largest < _LARGEST_EXACT else None
+
+
 def _without_words(values: Any) -> Any:
     """Texts without spaces around them; null for words that mean no number."""
     pa, pc = arrow(), arrow("compute")
@@ -163,11 +197,13 @@ def _without_words(values: Any) -> Any:
 
 def _number(text: str, *, is_float: bool) -> float | int | None:
     pa = arrow()
+    value = pa.scalar(text)
+    if not is_float:
+        with suppress(pa.ArrowInvalid):
+            return int(value.cast(pa.int64()).as_py())
     try:
-        if is_float:
-            return float(pa.scalar(text).cast(pa.float64()).as_py())
-        # Whole numbers beside nulls are written as 3.0 by pandas.
-        return int(pa.scalar(text).cast(pa.float64()).cast(pa.int64()).as_py())
+        number = value.cast(pa.float64())
+        return float(number.as_py()) if is_float else int(number.cast(pa.int64()).as_py())
     except pa.ArrowInvalid:
         return None
 

@@ -116,7 +116,9 @@ class Endings:
         job_id = manifest.job_id
 
         def hold_lease() -> bool:
-            return self._open_jobs.hold_end_lease(job_id, self._holder, lease_s=self._lease_s)
+            return self._open_jobs.hold_job_lease(
+                "end", job_id, self._holder, lease_s=self._lease_s
+            )
 
         if not hold_lease():
             return None

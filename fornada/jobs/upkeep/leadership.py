@@ -4,6 +4,10 @@ import time
 from collections.abc import Callable
 
 from fornada.coordination.interface import Beat, Recovery
+from fornada.logs import get_logger
+from fornada.repeated import Repeated
+
+log = get_logger(__name__)
 
 
 class Leadership:
@@ -13,14 +17,15 @@ class Leadership:
     of its own machine takes over, unless the number has moved since. No clock is compared with
     another, so Redis's may be set forward or back.
 
-    The leader also moves its queue's clock, by the time since its last beat. A step is cut at
-    `most_step_s`: a leader that slept must not end the leases of workers that slept too.
+    The leader also moves its queue's clock, by the time since its last beat. A step is cut at a
+    quarter of a lease: a leader that slept must not end the leases of workers that slept too, which
+    are renewed every third.
 
     Args:
         recovery: Redis, for one queue.
         holder: The name under which this process leads.
         lead_s: How long a leader may show no life.
-        most_step_s: The most that one beat moves the queue's clock.
+        lease_s: This process's lease; one that differs from the leader's is logged.
         monotonic: This machine's clock, in seconds.
     """
 
@@ -30,14 +35,15 @@ class Leadership:
         recovery: Recovery,
         holder: str,
         lead_s: float,
-        most_step_s: float,
+        lease_s: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recovery = recovery
         self._holder = holder
         self._lead_s = lead_s
-        self._most_step_s = most_step_s
+        self._lease_s = lease_s
         self._monotonic = monotonic
+        self._repeated = Repeated(clock=monotonic)
         self._last: Beat | None = None
         #: When the last beat was first seen.
         self._seen_at = monotonic()
@@ -53,9 +59,24 @@ class Leadership:
         last = self._recovery.beat(
             self._holder,
             after=self._last if led or unmoved_s >= self._lead_s else None,
-            step_s=min(unmoved_s, self._most_step_s),
+            step_s=min(unmoved_s, self._lease_s / 4),
         )
         if last != self._last:
             # After the call: nothing shows that it had moved before.
             self._last, self._seen_at = last, self._monotonic()
+        self._compare(last)
         return last.holder == self._holder
+
+    def _compare(self, leader: Beat) -> None:
+        """Say that the leases of a queue's workers differ."""
+        if leader.lease_s in {None, self._lease_s}:
+            return
+        self._repeated.log(
+            log.warning,
+            "FORNADA_LEASE_S differs from the leader's, so that shards may run twice; set the same "
+            "for all workers of a queue",
+            about=leader.lease_s,
+            lease_s=self._lease_s,
+            leader=leader.holder,
+            leader_lease_s=leader.lease_s,
+        )

@@ -89,8 +89,7 @@ class Reconciler:
             recovery=recovery,
             holder=holder,
             lead_s=max(5.0, 3 * settings.reconcile_interval_s),
-            # Renewals come every third of a lease: after any pause they come before its end.
-            most_step_s=settings.lease_s / 4,
+            lease_s=settings.lease_s,
             monotonic=monotonic,
         )
         # So many that no step is cut while all is well.

@@ -17,7 +17,7 @@ from fornada.storage.s3.credentials import CredentialSource, keys_of, session_of
 from fornada.storage.s3.fast.connections import Connections
 from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits, pace_puts
-from fornada.storage.s3.unanswered import NotS3Error
+from fornada.storage.s3.refusals.unanswered import NotS3Error
 
 _PAGE_BYTES = 256
 _PASSING = (408, 425, 429)

@@ -4,7 +4,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from fornada.storage.s3 import errors
+from fornada.storage.s3.refusals import errors
 
 
 def create_bucket(client: Any, bucket: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from botocore.parsers import ResponseParserError
 
 from fornada.storage.s3.limits import Limits, read_whole
-from fornada.storage.s3.unanswered import NotS3Error
+from fornada.storage.s3.refusals.unanswered import NotS3Error
 
 
 def pages(client: Any, *, limits: Limits, **asked: str) -> Iterator[dict[str, Any]]:

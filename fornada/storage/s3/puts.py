@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from fornada.storage.interface import Content
-from fornada.storage.s3 import errors
 from fornada.storage.s3.fast.google import is_google
 from fornada.storage.s3.fast.wire import FastHttpClient, md5_base64
 from fornada.storage.s3.limits import Limits
+from fornada.storage.s3.refusals import errors
 
 #: Larger files are sent in parts, so that a connection that breaks costs one part.
 _PART_BYTES = 64 * 1024 * 1024

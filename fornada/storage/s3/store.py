@@ -13,12 +13,14 @@ from botocore.exceptions import ClientError
 
 from fornada.errors import ObjectNotFoundError, StoreError, StoreRefusedError
 from fornada.settings import Settings
-from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
-from fornada.storage.s3 import client, conditions, creation, errors, listing
+from fornada.storage.interface import Content, Downloaded, ObjectInfo, SignedPut, StoredObject
+from fornada.storage.s3 import client, conditions, creation, listing
 from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits, ThroughputGuard, copy_body, read_body, read_whole
-from fornada.storage.s3.obstacles import obstacles_named
+from fornada.storage.s3.presigning import Presigner
 from fornada.storage.s3.puts import Puts
+from fornada.storage.s3.refusals import errors
+from fornada.storage.s3.refusals.obstacles import obstacles_named
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -60,6 +62,7 @@ class S3ObjectStore:
         bucket: str,
         endpoint: str,
         limits: Limits,
+        presigner: Presigner,
     ) -> None:
         self.bucket = bucket
         self.endpoint = endpoint
@@ -67,6 +70,7 @@ class S3ObjectStore:
         #: Tried first; if it has no answer, boto3 makes the request, with its retries and errors.
         self._wire = wire
         self._limits = limits
+        self._presigner = presigner
         self._conditional_writes: bool | None = None
         self._puts = Puts(
             client=lambda: self._client,
@@ -97,6 +101,7 @@ class S3ObjectStore:
             bucket=settings.s3_bucket,
             endpoint=endpoint,
             limits=limits,
+            presigner=Presigner(settings, limits),
         )
 
     @functools.cached_property
@@ -239,8 +244,11 @@ class S3ObjectStore:
         return self._beginning(key, data) == data
 
     @_translated
+    def presign_put(self, key: str, **options: Any) -> SignedPut:
+        return self._presigner.put(key, **options)
+
+    @_translated
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
-        """All objects whose keys begin with `prefix`, in key order, a page in memory at a time."""
         bucket = bucket or self.bucket
         return self._begun(
             (

@@ -8,7 +8,7 @@ from typing import Any
 from fornada.tensors import InputTensor
 from model_store.engines.artifact.building import output_shapes
 
-#: Up to these sizes a model is compiled for several tiles and measured in less than a second.
+#: Up to these sizes a call is so short that its fixed cost counts.
 _LIGHT_MULTIPLICATIONS = 20_000_000
 _LIGHT_WEIGHT_BYTES = 4 * 2**20
 _LIGHT_ITEM_BYTES = 2**20
@@ -18,20 +18,20 @@ _LIGHT_OPERATIONS = 30
 _MULTIPLICATIONS_A_BYTE = 64
 #: The fixed cost of a call, in bytes read.
 _CALL_BYTES = 8_000_000
-#: The largest output of a layer in a call: larger ones leave the caches, and glibc asks the kernel
-#: for memory each time.
+#: The largest output of a layer in a call: with larger ones, glibc asks the kernel for memory each
+#: time.
 _MOST_OUTPUT_BYTES = 32 * 2**20
 _MOST_CALL_ITEMS = 64
+#: The same for light models, of which larger outputs leave the caches; more rows gain 5 %, and make
+#: a lone caller wait.
+_MOST_LIGHT_OUTPUT_BYTES = 4 * 2**20
+_MOST_LIGHT_CALL_ITEMS = 256
 #: Items of a golden batch are compared at each load up to this many multiplications, 0.2 s.
 _GOLDEN_MULTIPLICATIONS = 12_000_000_000
 #: Stands for a size that differs from item to item.
 _OPEN_SIZE = 256
 #: Convolutions of a network without a graph mostly see the image at a quarter of its size.
 _SHRINKING = 16
-
-
-#: The rows of calls of a light model, from which a worker chooses.
-TILES = (16, 32, 64, 256, 1024, 4096)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class Work:
 
     @property
     def is_light(self) -> bool:
-        """Whether compiling and measuring several sizes of calls takes less than a second."""
+        """Whether the fixed cost of a call counts."""
         return (
             self.multiplications <= _LIGHT_MULTIPLICATIONS
             and self.weight_bytes <= _LIGHT_WEIGHT_BYTES
@@ -60,11 +60,14 @@ class Work:
     @property
     def call_items(self) -> int:
         """Rows of a call, a power of two: enough that it computes more than it reads weights."""
+        most_bytes, most_items = _MOST_OUTPUT_BYTES, _MOST_CALL_ITEMS
+        if self.is_light:
+            most_bytes, most_items = _MOST_LIGHT_OUTPUT_BYTES, _MOST_LIGHT_CALL_ITEMS
         read_bytes = self.weight_bytes + _CALL_BYTES
         wanted = _MULTIPLICATIONS_A_BYTE * read_bytes / max(1, self.multiplications)
-        fitting = _MOST_OUTPUT_BYTES // max(1, self.output_bytes)
+        fitting = most_bytes // max(1, self.output_bytes)
         items = 1
-        while items < wanted and 2 * items <= min(fitting, _MOST_CALL_ITEMS):
+        while items < wanted and 2 * items <= min(fitting, most_items):
             items *= 2
         return items
 

@@ -1,7 +1,7 @@
 """One object that holds items, as blocks of the dtype and shape that a model takes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from producer.inputs.data.conversion import (
     type_name,
     unfolded,
 )
+from producer.inputs.data.frame_columns import shaped
 from producer.inputs.data.frames import frame_arrays, frame_of, is_frame
 from producer.inputs.data.ragged import ragged_blocks
 from producer.inputs.interface import ItemBlock
@@ -60,19 +61,20 @@ class ArrayReader:
         return self.takes_text and is_texts(value)
 
     def blocks(
-        self, value: object, *, column: str | None = None, where: str
+        self, value: object, *, columns: Sequence[str] | None = None, where: str
     ) -> Iterator[ItemBlock]:
         """The items of `value`: one, if it has exactly an item's shape, else as many as rows.
 
         Args:
             value: Such an object.
-            column: Of a data frame, the only column that is meant.
+            columns: Of a data frame, those that are meant.
             where: For error messages.
 
         Raises:
             InputError: It does not fit the model.
         """
-        for start, array in self._arrays(value, column, where=where):
+        of_frame = is_frame(value)
+        for start, array in self._arrays(value, columns, where=where):
             if array.dtype.hasobject and array.ndim == 0 and not is_texts(array.item()):
                 raise InputError(f"{where} is {type_name(value)}; give an array of items")
             whole: Array | None = array
@@ -83,6 +85,8 @@ class ArrayReader:
                     array, self.taken, model=self.model, first=start, where=where
                 )
                 continue
+            if of_frame:
+                whole = shaped(whole, self.taken)
             self._check_item(whole.shape, where=where)
             items = whole[np.newaxis] if self.is_one_item(whole.shape) else whole
             yield from self._cut(items, start, where=where)
@@ -105,10 +109,14 @@ class ArrayReader:
         nulls = np.full([1, *(side or 1 for side in self.taken.shape)], None)
         yield from self._cut(nulls, 0, where=where)
 
-    def _arrays(self, value: Any, column: str | None, *, where: str) -> Iterator[tuple[int, Array]]:
+    def _arrays(
+        self, value: Any, columns: Sequence[str] | None, *, where: str
+    ) -> Iterator[tuple[int, Array]]:
         frame = frame_of(value, where=where)
         if frame is not None:
-            yield from frame_arrays(frame, self.taken, column=column, model=self.model, where=where)
+            yield from frame_arrays(
+                frame, self.taken, columns=columns, model=self.model, where=where
+            )
         elif is_stored(value):
             yield from self._stored_rows(value, where=where)
         elif self.reads(value):

@@ -1,6 +1,7 @@
 """The items of a call of `predict`, image files decoded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.calls.frames import MAX_CALL_BYTES
-from fornada.errors import InputError, MissingExtraError, UsageError
+from fornada.errors import CallTooLargeError, InputError, MissingExtraError
 from fornada.formats.images import check_image_input, decode_item
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Column
@@ -16,6 +17,9 @@ from producer.inputs.data.streams import are_files, blocks_of
 from producer.inputs.interface import Block, ImageFile, Signature
 from producer.inputs.local_files import read_blocks
 from producer.inputs.tables.interface import NO_TABLE_OPTIONS, Columns, TableOptions
+
+#: Holds the memory to decode an image file during a block.
+MemoryFor = Callable[[bytes], AbstractContextManager[object]]
 
 #: Of an image file, which is decoded before it is known how small it becomes.
 _MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -33,8 +37,27 @@ class CallItems(NamedTuple):
     errors: Mapping[int, str]
 
 
+def is_at_hand(inputs: object) -> bool:
+    """Whether items are read at once: arrays that fit into a call, and nothing to decode."""
+    if isinstance(inputs, Mapping):
+        return all(map(_is_small_array, inputs.values()))
+    return _is_small_array(inputs)
+
+
+def _is_small_array(value: object) -> bool:
+    return (
+        isinstance(value, np.ndarray)
+        and not value.dtype.hasobject
+        and value.nbytes <= MAX_CALL_BYTES
+    )
+
+
 def call_items(
-    inputs: object, signature: Signature, *, columns: Mapping[str, Columns] | None = None
+    inputs: object,
+    signature: Signature,
+    *,
+    columns: Mapping[str, Columns] | None = None,
+    memory_for: MemoryFor = nullcontext,
 ) -> CallItems:
     """What a caller gives to `predict`; no more is read than fits into a call.
 
@@ -42,6 +65,7 @@ def call_items(
         inputs: As `Client.predict`.
         signature: What the model takes.
         columns: As `Client.predict`.
+        memory_for: Waits for the memory to decode an image file, and holds it.
 
     Raises:
         InputError: It does not fit the model.
@@ -54,7 +78,7 @@ def call_items(
     errors: dict[int, str] = {}
     item_count = size_bytes = 0
     for block in blocks_of(inputs, None, signature=signature, read_files=read, columns=columns):
-        rows, found = _rows_of(block, signature)
+        rows, found = _rows_of(block, signature, memory_for)
         errors |= {item_count + number: why for number, why in found.items()}
         if rows is not None:
             parts.append(rows)
@@ -62,7 +86,7 @@ def call_items(
         item_count += 1 if rows is None else len(rows)
         size_bytes += 1 if rows is None else max(1, rows.size_bytes)
         if size_bytes > MAX_CALL_BYTES:
-            raise UsageError(
+            raise CallTooLargeError(
                 f"inputs have {size_bytes} bytes of items or more, and a call takes "
                 f"{MAX_CALL_BYTES}; submit them as a job"
             )
@@ -90,7 +114,9 @@ def _columns(parts: list[Rows], signature: Signature) -> list[Column]:
     return columns
 
 
-def _rows_of(block: Block, signature: Signature) -> tuple[Rows | None, Mapping[int, str]]:
+def _rows_of(
+    block: Block, signature: Signature, memory_for: MemoryFor
+) -> tuple[Rows | None, Mapping[int, str]]:
     """The rows of a block; none of a file that cannot be decoded, and why."""
     if not isinstance(block, ImageFile):
         return block.rows, block.errors
@@ -99,7 +125,8 @@ def _rows_of(block: Block, signature: Signature) -> tuple[Rows | None, Mapping[i
     why = block.error
     if why is None:
         try:
-            item = decode_item(block.data, taken=taken, where=block.name)
+            with memory_for(block.data):
+                item = decode_item(block.data, taken=taken, where=block.name)
         except (InputError, MissingExtraError) as exc:
             why = str(exc)
         else:

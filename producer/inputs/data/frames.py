@@ -1,15 +1,17 @@
 """Data frames and their columns, of pandas, Polars, Arrow and what else narwhals reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fornada.errors import FornadaError, InputError, MissingExtraError
 from fornada.formats.items import Array
 from fornada.tensors import InputTensor
 from producer.inputs.data.conversion import in_cells, type_name
+from producer.inputs.data.frame_columns import bound_columns, is_numeric
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _PACKAGES = frozenset({"cudf", "modin", "pandas", "polars", "pyarrow"})
 _PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
 _ROWS_AT_A_TIME = 65_536
+#: The first whole number that 64 bits with a sign lack.
+_BEYOND_INTEGERS = 2.0**63
 
 
 def is_frame(value: Any) -> bool:
@@ -90,73 +94,72 @@ def _to_arrow(value: Any) -> Any:
 
 
 def frame_arrays(
-    frame: "Frame", taken: InputTensor, *, column: str | None = None, model: str, where: str
+    frame: "Frame",
+    taken: InputTensor,
+    *,
+    columns: Sequence[str] | None = None,
+    model: str,
+    where: str,
 ) -> Iterator[tuple[int, Array]]:
     """The rows of a frame, with their first row's number: [rows, columns], nulls masked.
 
-    Of columns, only `column`, or the one with the input's name, if there is one. A single column
-    may hold lists: objects [rows].
+    A single column may hold lists: objects [rows].
+
+    Args:
+        frame: The frame.
+        taken: The input.
+        columns: Those that are meant; by default as `bound_columns` finds them.
+        model: For error messages.
+        where: For error messages.
 
     Raises:
         InputError: A column holds no numbers, nor texts if those are taken; or there is no such
             column.
     """
-    if column is not None:
-        check_columns(frame, {taken.name: column}, model=model, where=where)
+    import narwhals as nw  # noqa: PLC0415 - as above
+
+    given = {} if columns is None else {taken.name: columns}
     with _reading(frame, where):
-        if column is not None or taken.name in frame.columns:
-            frame = frame.select(column or taken.name)
-        if taken.dtype == "string" and len(frame.columns) > 1:
-            yield 0, _texts(frame, model=model, where=where)
-            return
-        names = [name for name in frame.columns if not _is_numeric(frame, name)]
-        if names and len(frame.columns) == 1:
-            yield 0, in_cells([_cell(cell) for cell in frame.get_column(names[0]).to_list()])
-            return
-        names = [name for name in names if str(frame.schema[name]) != "Object"]
-        if names:
-            raise InputError(
-                f"{where}: column {names[0]!r} holds {frame.schema[names[0]]}, and {model} takes "
-                f"{taken}; select the columns of numbers"
-            )
+        bound = bound_columns(frame, given, [taken], model=model, where=where)
+        # By `col`: pandas has names that are no texts.
+        frame = frame.select(nw.col(*bound[taken.name]))
+        read = _reader(frame, taken, model=model, where=where)
     # A table of two axes may be one item.
     step = _ROWS_AT_A_TIME if len(taken.shape) <= 1 else max(1, len(frame))
     for start in range(0, max(1, len(frame)), step):
         with _reading(frame, where):
-            array = _numbers(frame[start : start + step], taken)
+            array = read(frame[start : start + step])
         yield start, array
 
 
-def check_columns(frame: "Frame", columns: Mapping[str, str], *, model: str, where: str) -> None:
-    """Check that the frame has the column of each input.
-
-    Raises:
-        InputError: It lacks one.
-    """
-    for name, column in columns.items():
-        if column not in frame.columns:
-            has = ", ".join(map(repr, frame.columns[:10]))
-            as_input = "" if column == name else f" for {name!r}"
+def _reader(
+    frame: "Frame", taken: InputTensor, *, model: str, where: str
+) -> Callable[["Frame"], Array]:
+    """What reads some rows of the frame's columns, by what those hold."""
+    names = frame.columns
+    others = [name for name in names if not is_numeric(frame, name)]
+    if taken.dtype == "string" and len(names) > 1:
+        numeric = next((name for name in names if name not in others), None)
+        if numeric is not None:
             raise InputError(
-                f"{where} has the columns {has}, and {model} takes {column!r}{as_input}; rename "
-                "one so, or say columns={input: column}"
+                f"{where}: column {numeric!r} holds {frame.schema[numeric]}, and {model} takes "
+                "strings; select the columns of texts"
             )
+        return _texts
+    if others and len(names) == 1:
+        return lambda rows: in_cells([_cell(cell) for cell in rows.get_column(names[0]).to_list()])
+    others = [name for name in others if str(frame.schema[name]) != "Object"]
+    if others:
+        raise InputError(
+            f"{where}: column {others[0]!r} holds {frame.schema[others[0]]}, and {model} takes "
+            f"{taken}; select the columns of numbers"
+        )
+    return lambda rows: _numbers(rows, taken)
 
 
-def _texts(frame: "Frame", *, model: str, where: str) -> Array:
+def _texts(frame: "Frame") -> Array:
     """Objects [rows, columns]."""
-    for name in frame.columns:
-        if _is_numeric(frame, name):
-            raise InputError(
-                f"{where}: column {name!r} holds {frame.schema[name]}, and {model} takes strings; "
-                "select the columns of texts"
-            )
     return np.column_stack([in_cells(frame.get_column(n).to_list()) for n in frame.columns])
-
-
-def _is_numeric(frame: "Frame", name: str) -> bool:
-    dtype = frame.schema[name]
-    return dtype.is_numeric() or dtype.is_boolean()
 
 
 def _cell(cell: Any) -> Any:
@@ -175,15 +178,25 @@ def _numbers(frame: "Frame", taken: InputTensor) -> Array:
             continue
         null = column.is_null().to_numpy()
         filled = column.fill_null(value=False if column.dtype.is_boolean() else 0).to_numpy()
-        if null.any() and "int" in taken.dtype and not (filled % 1).any():
-            # Whole numbers, which pandas keeps as floats beside a null.
-            filled = filled.astype(np.int64)
+        if filled.dtype.kind == "f" and "int" in taken.dtype:
+            filled, null = _as_integers(filled, null)
         columns.append(filled)
         masks.append(null)
     if not columns:
         return np.empty((len(frame), 0))
     values, mask = np.column_stack(columns), np.column_stack(masks)
     return np.ma.MaskedArray(values, mask) if mask.any() else values
+
+
+def _as_integers(
+    numbers: NDArray[Any], null: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Floats as integers if all are whole, as pandas keeps them beside a null."""
+    null = null | np.isnan(numbers)
+    whole = np.where(null, 0, numbers)
+    if (whole % 1).any() or (np.abs(whole) >= _BEYOND_INTEGERS).any():
+        return numbers, null
+    return whole.astype(np.int64), null
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Item ids from callers: made text, and checked to be unique."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -9,10 +8,8 @@ from numbers import Integral
 from uuid import UUID
 
 from fornada.errors import InputError, UsageError
+from producer.inputs.data.known_ids import KnownIds
 from producer.inputs.interface import Block, ImageFile
-
-#: Bytes of the digests by which ids are remembered; enough that none collide by accident.
-_DIGEST_BYTES = 12
 
 
 def as_item_id(value: object, *, where: str) -> str:
@@ -85,29 +82,20 @@ def other_count(item_ids: list[str], item_count: int, *, where: str) -> InputErr
 
 
 def without_duplicates(blocks: Iterable[Block]) -> Iterator[Block]:
-    """The blocks, each once it is sure that none of its items has another's id.
-
-    It remembers about a hundred bytes an item.
+    """The blocks; ends with an error unless every id was of one item.
 
     Raises:
         InputError: Two items have one id.
+        LocalDiskError: The disk failed.
     """
-    known: dict[bytes, int] = {}
     first = 0
-    for block in blocks:
-        ids, count = _ids_of(block)
-        for number, item_id in enumerate(ids, first):
-            digest = hashlib.blake2b(
-                item_id.encode("utf-8", "backslashreplace"), digest_size=_DIGEST_BYTES
-            ).digest()
-            other = known.setdefault(digest, number)
-            if other != number:
-                raise InputError(
-                    f"items {other} and {number} have the same id, {item_id[:80]!r}; give each "
-                    "item an id of its own"
-                )
-        first += count
-        yield block
+    with KnownIds() as known:
+        for block in blocks:
+            ids, count = _ids_of(block)
+            known.add(ids, first)
+            first += count
+            yield block
+        known.check()
 
 
 def _ids_of(block: Block) -> tuple[Sequence[str], int]:

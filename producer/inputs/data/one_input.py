@@ -11,6 +11,7 @@ from fornada.formats.items import fitted_shape
 from fornada.formats.rows import Rows
 from producer.inputs.data.arrays import ArrayReader
 from producer.inputs.data.conversion import as_array, is_texts
+from producer.inputs.data.frame_columns import side_by_side
 from producer.inputs.data.frames import is_frame
 from producer.inputs.data.item_ids import as_item_ids, other_count, with_item_ids
 from producer.inputs.data.iterating import (
@@ -38,8 +39,9 @@ class OneInput:
 
     arrays: ArrayReader
     read_files: ReadFiles
-    #: The column of a data frame, or key of a row, that the input is; by default as it is named.
-    column: str | None = None
+    #: The columns of a data frame, or keys of a row, whose values the input is; by default those
+    #: that `bound_columns` finds, and the key of its name.
+    columns: Sequence[str] | None = None
 
     def blocks(self, inputs: object, *, where: str) -> Iterator[Block]:
         """The items of the whole of what a caller gives.
@@ -51,21 +53,22 @@ class OneInput:
         if isinstance(inputs, LocalFiles):
             yield from self._files(inputs)
         elif isinstance(inputs, Mapping) and not self._is_file(inputs):
-            if set(inputs) != {self._key}:
+            if set(inputs) != set(self._keys):
                 raise InputError(
                     f"{where} has {listed_names(inputs)}, and {self._model} takes one input, "
-                    f"{self._key!r}; name it so, or give only its items"
+                    f"{listed_names(self._keys)}; name it so, or give only its items"
                 )
-            given = replace(self, column=None)
-            yield from given.blocks(inputs[self._key], where=f"{where}[{self._key!r}]")
+            where, value = self._value(inputs, self._keys, where=where)
+            yield from replace(self, columns=None).blocks(value, where=where)
         elif self._is_file(inputs) or isinstance(inputs, str | bytes | ItemBlock):
             yield from self._element(inputs, where=where, labelled=False)
         elif self.arrays.reads(inputs):
-            if self.column is not None and not is_frame(inputs):
+            if self.columns is not None and not is_frame(inputs):
                 raise UsageError(
-                    f"columns names {self.column!r}, and {where} has no columns; leave it out"
+                    f"columns names {listed_names(self.columns)}, and {where} has no columns; "
+                    "leave it out"
                 )
-            yield from self.arrays.blocks(inputs, where=where, column=self.column)
+            yield from self.arrays.blocks(inputs, where=where, columns=self.columns)
         else:
             yield from self._stream(inputs, where=where)
 
@@ -80,9 +83,17 @@ class OneInput:
         return self.arrays.model
 
     @property
-    def _key(self) -> str:
-        """The key of a row under which the input is."""
-        return self.column or self.arrays.taken.name
+    def _keys(self) -> Sequence[str]:
+        """The keys of a row under which the input is."""
+        return self.columns or [self.arrays.taken.name]
+
+    def _value(
+        self, row: Mapping[Any, object], keys: Sequence[Any], *, where: str
+    ) -> tuple[str, object]:
+        """Where the input's value is in a row, and the value: of several keys, side by side."""
+        if len(keys) == 1:
+            return f"{where}[{keys[0]!r}]", row[keys[0]]
+        return where, side_by_side(row, keys, self.arrays.taken, where=where)
 
     def _is_file(self, value: object) -> bool:
         # A text may begin as an image file does.
@@ -140,12 +151,11 @@ class OneInput:
         elif self._are_parts(element):
             yield from self._parts(element, where=where, labelled=labelled)
         else:
-            for block in self.arrays.blocks(element, where=where, column=self.column):
+            for block in self.arrays.blocks(element, where=where, columns=self.columns):
                 yield replace(block, rows=Rows(block.rows.only.copy()))
 
     def _row(self, row: Mapping[Any, object], *, where: str, labelled: bool) -> Iterator[Block]:
-        name = self._column(row, where=where)
-        where, value = f"{where}[{name!r}]", row[name]
+        where, value = self._value(row, self._keys_in(row, where=where), where=where)
         if value is None:
             return self.arrays.missing(value, where=where)
         return self._element(value, where=where, labelled=labelled)
@@ -195,14 +205,15 @@ class OneInput:
         fitted = fitted_shape(array.shape[1:], self.arrays.taken.shape)
         return None if fitted is None or not array.shape else "block"
 
-    def _column(self, row: Mapping[Any, object], *, where: str) -> Any:
-        """The key of a row of a data set under which the model's input is."""
-        if self._key in row:
-            return self._key
-        if len(row) == 1 and self.column is None:
-            return next(iter(row))
+    def _keys_in(self, row: Mapping[Any, object], *, where: str) -> Sequence[Any]:
+        """The keys of a row of a data set under which the model's input is."""
+        missing = [key for key in self._keys if key not in row]
+        if not missing:
+            return self._keys
+        if len(row) == 1 and self.columns is None:
+            return list(row)
         raise InputError(
-            f"{where} has {listed_names(row)}, and none is {self._key!r}, which {self._model} "
+            f"{where} has {listed_names(row)}, and none is {missing[0]!r}, which {self._model} "
             "takes; rename one so, or give only its values"
         )
 

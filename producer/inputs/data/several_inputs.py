@@ -7,8 +7,10 @@ from typing import Any
 
 from fornada.errors import InputError
 from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor
 from producer.inputs.data.conversion import is_array_like, is_numbers, type_name
-from producer.inputs.data.frames import check_columns, frame_of, is_frame
+from producer.inputs.data.frame_columns import bound_columns, side_by_side
+from producer.inputs.data.frames import frame_of, is_frame
 from producer.inputs.data.iterating import (
     elements_of,
     first_and_all,
@@ -37,8 +39,10 @@ class SeveralInputs:
     #: A reader for each input, in the model's order.
     readers: Sequence[OneInput]
     read_files: ReadFiles
-    #: Input -> the column or key that it is, for each of them.
-    columns: Mapping[str, str]
+    #: Input -> the columns or keys whose values it is, where these have other names.
+    columns: Mapping[str, Sequence[str]]
+    #: Whether image files stay as they are, for workers to decode.
+    keeps_files: bool
 
     def blocks(self, inputs: object, *, where: str) -> Iterator[Block]:
         """The items of the whole of what a caller gives.
@@ -95,18 +99,20 @@ class SeveralInputs:
             frame = None if is_image_file(element) else frame_of(element, where=where)
             if frame is None:
                 raise self._nameless(element, where=where)
-            check_columns(frame, self.columns, model=self.signature.model, where=where)
-            values = {
-                name: frame.select(column).to_native() for name, column in self.columns.items()
-            }
-            yield from self._zipped(values, where=where)
+            columns = bound_columns(
+                frame, self.columns, self.signature.inputs, model=self.signature.model, where=where
+            )
+            native = frame.to_native()
+            yield from self._zipped(dict.fromkeys(columns, native), columns=columns, where=where)
 
     def _values(
         self, given: Mapping[Any, object], *, is_whole: bool, where: str
     ) -> dict[str, object]:
         """What is given for each input; a row of a data set may have more."""
-        missing = [column for column in self.columns.values() if column not in given]
-        others = [key for key in given if key not in self.columns.values()]
+        keys = {name: self._keys(name) for name in self._names}
+        wanted = [key for each in keys.values() for key in each]
+        missing = [key for key in wanted if key not in given]
+        others = [key for key in given if key not in wanted]
         if missing or (others and is_whole):
             lacks = f"lacks {listed_names(missing)}" if missing else ""
             has = f"has {listed_names(others)}, which is none of them" if others else ""
@@ -114,18 +120,39 @@ class SeveralInputs:
                 f"{where} {' and '.join(filter(None, [lacks, has]))}; {self.signature.model} "
                 f"takes {self.signature.names}: give what is under these names, and no other"
             )
-        return {name: given[column] for name, column in self.columns.items()}
+        return {
+            reader.arrays.taken.name: self._value(given, reader.arrays.taken, where=where)
+            for reader in self.readers
+        }
+
+    def _value(self, given: Mapping[Any, object], taken: InputTensor, *, where: str) -> object:
+        keys = self._keys(taken.name)
+        return given[keys[0]] if len(keys) == 1 else side_by_side(given, keys, taken, where=where)
+
+    def _keys(self, name: str) -> Sequence[str]:
+        return self.columns.get(name, [name])
+
+    @property
+    def _names(self) -> list[str]:
+        return [tensor.name for tensor in self.signature.inputs]
 
     def _zipped(
-        self, values: Mapping[str, object], *, is_whole: bool = True, where: str
+        self,
+        values: Mapping[str, object],
+        *,
+        columns: Mapping[str, Sequence[str]] | None = None,
+        is_whole: bool = True,
+        where: str,
     ) -> Iterator[ItemBlock]:
         items = []
         for reader in self.readers:
             taken = reader.arrays.taken
             here = f"{where}[{taken.name!r}]"
             value = values[taken.name]
-            read = reader.blocks if is_whole else reader.part
-            items.append(InputItems(taken, read(value, where=here)))
+            given = replace(reader, columns=columns[taken.name]) if columns else reader
+            read = given.blocks if is_whole else given.part
+            blocks = read(value, where=here)
+            items.append(InputItems(taken, blocks, keeps_files=self.keeps_files))
         return zipped(items, where=where)
 
     def _own_block(self, block: ItemBlock) -> Iterator[ItemBlock]:
@@ -135,7 +162,7 @@ class SeveralInputs:
                 f"{block.where} has rows of {len(given)} arrays, and {self.signature.model} takes "
                 f"{self.signature.names}"
             )
-        values = dict(zip(self.columns, given, strict=True))
+        values = dict(zip(self._names, given, strict=True))
         yield from with_own_ids(self._zipped(values, where=block.where), block)
 
     def _is_nameless(self, given: object) -> bool:
@@ -145,7 +172,8 @@ class SeveralInputs:
         return not is_frame(given) and (is_array_like(given) or is_numbers(given))
 
     def _nameless(self, given: object, *, where: str) -> InputError:
-        names = ", ".join(f"{name!r}: …" for name in self.columns)
+        keys = [key for name in self._names for key in self._keys(name)]
+        names = ", ".join(f"{key!r}: …" for key in keys)
         return InputError(
             f"{where} is {type_name(given)}, and {self.signature.model} takes "
             f"{self.signature.names}; give a mapping, {{{names}}}"

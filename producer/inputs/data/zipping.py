@@ -1,8 +1,10 @@
 """The items of several inputs, which come in blocks of any size, put together item by item."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+
+import numpy as np
 
 from fornada.errors import InputError, MissingExtraError
 from fornada.formats.images import check_image_input, decode_item
@@ -20,6 +22,7 @@ class _Part:
     """Some items of one input."""
 
     array: Array
+    are_files: bool
     errors: dict[int, str]
     item_ids: list[str] | None
 
@@ -27,9 +30,21 @@ class _Part:
 class InputItems:
     """The items of one input, of which as many as wanted are taken at a time."""
 
-    def __init__(self, taken: InputTensor, blocks: Iterator[Block]) -> None:
+    def __init__(
+        self, taken: InputTensor, blocks: Iterator[Block], *, keeps_files: bool = False
+    ) -> None:
+        """Take the items of `blocks`.
+
+        Args:
+            taken: The input.
+            blocks: Its items.
+            keeps_files: Whether image files stay as they are; otherwise they are decoded.
+        """
         self.taken = taken
-        self._blocks = (_with_rows(block, taken) for block in blocks)
+        to_rows = _with_file if keeps_files else _with_rows
+        self._blocks = (
+            block if isinstance(block, ItemBlock) else to_rows(block, taken) for block in blocks
+        )
         self._block: ItemBlock | None = None
         self._at = 0
         self._taken_count = 0
@@ -52,6 +67,7 @@ class InputItems:
         ids = block.item_ids
         return _Part(
             array=block.rows.only[start:stop],
+            are_files=bool(block.files),
             errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
             item_ids=None if ids is None else ids[start:stop],
         )
@@ -86,6 +102,9 @@ def zipped(inputs: Sequence[InputItems], *, where: str) -> Iterator[ItemBlock]:
             item_ids=next((part.item_ids for part in parts if part.item_ids is not None), None),
             where=f"{where}[{first}:]" if first else where,
             errors=errors,
+            files=frozenset(
+                each.taken.name for each, part in zip(inputs, parts, strict=True) if part.are_files
+            ),
         )
         first += count
     if any(ready):
@@ -93,10 +112,16 @@ def zipped(inputs: Sequence[InputItems], *, where: str) -> Iterator[ItemBlock]:
         raise InputError(f"{where}: {counts}; give as many of each input")
 
 
-def _with_rows(block: Block, taken: InputTensor) -> ItemBlock:
-    """The block; an image file as the item that it becomes, which is a blank one if it cannot."""
-    if isinstance(block, ItemBlock):
-        return block
+def _with_file(block: ImageFile, taken: InputTensor) -> ItemBlock:
+    """The file as it is."""
+    check_image_input(taken, where=block.name)
+    data = np.empty(1, object)
+    data[0] = block.data
+    return replace(_block_of(data, block, block.error), files=frozenset({taken.name}))
+
+
+def _with_rows(block: ImageFile, taken: InputTensor) -> ItemBlock:
+    """The item that the file becomes; a blank one if it cannot."""
     check_image_input(taken, where=block.name)
     item, error = None, block.error
     if error is None:
@@ -106,12 +131,12 @@ def _with_rows(block: Block, taken: InputTensor) -> ItemBlock:
             error = str(exc)
     if item is None:
         item = blank([side or 1 for side in taken.shape], taken.numpy_dtype)
-    return _block_of(item, block, error)
+    return _block_of(item[None], block, error)
 
 
-def _block_of(item: Array, file: ImageFile, error: str | None) -> ItemBlock:
+def _block_of(items: Array, file: ImageFile, error: str | None) -> ItemBlock:
     return ItemBlock(
-        rows=Rows(item[None]),
+        rows=Rows(items),
         item_ids=None if file.item_id is None else [file.item_id],
         where=file.name,
         errors={} if error is None else {0: error},

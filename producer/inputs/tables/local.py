@@ -53,6 +53,7 @@ def local_table_blocks(
     signature: Signature,
     max_file_bytes: int,
     fetch: FetchUrl | None = None,
+    names_files: bool = True,
 ) -> Iterator[Block]:
     """The rows of all tables as items, in order; every header is checked now.
 
@@ -62,6 +63,7 @@ def local_table_blocks(
         signature: What the model takes.
         max_file_bytes: A larger image file is an item with an error.
         fetch: Reads objects whose addresses a table has.
+        names_files: Whether a table may name files of this machine.
 
     Raises:
         InputError: One is no table, damaged, or does not fit the model.
@@ -74,6 +76,8 @@ def local_table_blocks(
         options,
         signature=signature,
         images=ImageReader(
-            folder=Path(found[0].path).parent, max_file_bytes=max_file_bytes, fetch=fetch
+            folder=Path(found[0].path).parent if names_files else None,
+            max_file_bytes=max_file_bytes,
+            fetch=fetch,
         ),
     )

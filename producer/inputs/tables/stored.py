@@ -5,15 +5,16 @@ from dataclasses import replace
 from io import BufferedReader
 from typing import NamedTuple
 
-from fornada.errors import InputError, UsageError
+from fornada.errors import InputError, InputNotAllowedError, UsageError
 from fornada.formats.items import fixed_bytes
-from fornada.formats.tables.binding import TableBinding, check_types
+from fornada.formats.tables.binding import TableBinding, check_types, kind_of
 from fornada.formats.tables.parquet import RowGroup, StoredParquet
 from fornada.formats.tables.ranged_file import RangedFile, ReadRange
 from fornada.jobs.manifest import ShardInput
 from fornada.records import ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectInfo, ObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
 from fornada.trust.object_names import bucket_flaw, key_flaw
 from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.stored_images import FoundObject, read_each
@@ -91,6 +92,27 @@ def plan_tables(
     return TablePlan(binding, shards)
 
 
+def names_images(
+    file: FoundObject, options: TableOptions, *, objects: ObjectStore, signature: Signature
+) -> bool:
+    """Whether a Parquet object has the paths or addresses of images, which no worker reads.
+
+    Raises:
+        InputError: It is damaged, or has no such column or one of another type.
+        StoreError: The store cannot be reached or refuses.
+    """
+    takes, model = signature.inputs, signature.model
+    if not any(tensor.image for tensor in takes):
+        return False
+    table = StoredParquet(
+        _ranges_of(file, objects), size_bytes=file.info.size_bytes, where=file.where
+    )
+    types = table.column_types
+    binding = bound(types, options, takes, model=model, where=file.where, takes_paths=True)
+    columns = [binding.columns[tensor.name] for tensor in takes if tensor.image]
+    return any(len(each) == 1 and kind_of(types[each[0]]) == "text" for each in columns)
+
+
 def opened_table(file: FoundObject, kind: TableKind, *, objects: ObjectStore) -> Table:
     """A table in the store that is read through this process.
 
@@ -107,10 +129,11 @@ def opened_table(file: FoundObject, kind: TableKind, *, objects: ObjectStore) ->
     return open_table(opened, kind, where=file.where)
 
 
-def url_fetcher(objects: ObjectStore) -> FetchUrl:
+def url_fetcher(objects: ObjectStore, prefixes: InputPrefixes | None = None) -> FetchUrl:
     """What reads the objects whose addresses a table has, with this process's rights.
 
-    It raises `InputError` for what is no address of an object.
+    It raises `InputError` for what is no address of an object, and `InputNotAllowedError` for one
+    outside of `prefixes`, which a door gives that submits for others.
     """
 
     def fetch(url: str, max_bytes: int) -> bytes:
@@ -121,6 +144,8 @@ def url_fetcher(objects: ObjectStore) -> FetchUrl:
         flaw = bucket_flaw(address.bucket) or key_flaw(address.prefix)
         if flaw is not None:
             raise InputError(f"{address} cannot be read: {flaw}")
+        if prefixes is not None and not prefixes.allow(address.prefix, address.bucket):
+            raise InputNotAllowedError(f"jobs may not read {address}, only {prefixes}")
         found = objects.get(address.prefix, bucket=address.bucket, max_bytes=max_bytes + 1)
         return found.data
 

@@ -105,14 +105,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="forbidden-is-transient",
-        path="fornada/storage/s3/answers.py",
+        path="fornada/storage/s3/refusals/answers.py",
         old="_FORBIDDEN = Meaning(\n    StoreAccessError,",
         new="_FORBIDDEN = Meaning(\n    StoreUnavailableError,",
         tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
     ),
     Mutation(
         name="slowdown-is-permanent",
-        path="fornada/storage/s3/answers.py",
+        path="fornada/storage/s3/refusals/answers.py",
         old="_BUSY = Meaning(StoreUnavailableError,",
         new="_BUSY = Meaning(StoreRefusedError,",
         tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
@@ -206,6 +206,18 @@ MUTATIONS = (
             f"{_FORGED}counters_in_redis_make_no_job_of_a_message[no key-conditional-unsigned]",
             f"{_FORGED}counters_in_redis_make_no_job_of_a_message[key-unconditional-other]",
             f"{_CONTENT_IDS}a_manifest_that_no_key_signed_is_read_from_the_store[none]",
+        ),
+    ),
+    Mutation(
+        name="end-of-another-not-waited-for",
+        path="fornada/coordination/signed.py",
+        old="return now_s - since_s >= _WRITTEN_WITHIN_S",
+        new="return True",
+        tests=(
+            (
+                f"{_FORGED}an_end_that_another_process_is_about_to_write_is_waited_for"
+                "[no key-unconditional]"
+            ),
         ),
     ),
     Mutation(
@@ -322,7 +334,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="last-shard-not-held-back",
-        path="producer/job.py",
+        path="producer/job_reader.py",
         old=(
             "        if final is not None and number == count:\n"
             "            digest.check(final)\n"
@@ -514,7 +526,7 @@ MUTATIONS = (
     Mutation(
         name="clock-step-uncapped",
         path="fornada/jobs/upkeep/leadership.py",
-        old="step_s=min(unmoved_s, self._most_step_s),",
+        old="step_s=min(unmoved_s, self._lease_s / 4),",
         new="step_s=unmoved_s,",
         tests=(
             f"{_RECONCILER}leases_run_out_as_the_leader_watches_and_not_by_redis_clock[conditional]",
@@ -532,8 +544,8 @@ MUTATIONS = (
     Mutation(
         name="beat-of-another-overtaken",
         path="fornada/coordination/lua/beat.lua",
-        old="if number and last ~= ARGV[3] then return last end\n",
-        new="if number and ARGV[3] == '' then return last end\n",
+        old="if number and last ~= ARGV[3] then return",
+        new="if number and ARGV[3] == '' then return",
         tests=(f"{_COORDINATION}who_knows_the_last_beat_leads[redis]",),
     ),
     Mutation(
@@ -781,9 +793,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="answered-call-left-for-others-to-answer",
-        path="producer/calls.py",
-        old="future = self._take_waiting(call_id)",
-        new="future = self._waiting.get(call_id)",
+        path="producer/calls/predict_calls.py",
+        old="call = self._take_waiting(call_id)",
+        new="call = self._waiting.get(call_id)",
         tests=(f"{_PREDICT}a_lost_reply_that_meets_the_answer_leaves_later_calls_working",),
     ),
     # Items.
@@ -1284,8 +1296,8 @@ MUTATIONS = (
     Mutation(
         name="more-rows-than-were-tried",
         path="worker/compute/tile_choice.py",
-        old="tiles = [tile for tile in TILES if tile <= most_items]",
-        new="tiles = TILES",
+        old="tile_items=min(work.call_items, most_items or work.call_items)",
+        new="tile_items=work.call_items",
         tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
         raises="fornada.errors.ModelDeclinedError",
     ),
@@ -1299,7 +1311,7 @@ MUTATIONS = (
         "            outputs = self._compile_for(filled)(tile[:filled])\n"
         "            return np.pad(outputs, ((0, len(tile) - filled), (0, 0)))\n\n"
         "        self._predict = bare\n",
-        tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras]",),
+        tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras-4]",),
     ),
     # Models that a worker declines, jobs that cannot be read, and buckets.
     Mutation(

@@ -188,8 +188,8 @@ class Deployment:
 
     def leader_pid(self) -> int | None:
         """The live worker whose reconciler leads, if any."""
-        holder = self.coordination.leader()
-        pid = int(holder.rpartition("-")[2]) if holder else 0
+        leader = self.coordination.leader()
+        pid = int(leader.holder.rpartition("-")[2]) if leader else 0
         return pid if pid in self.worker_pids() else None
 
     def kill_valkey(self) -> int:

@@ -357,7 +357,7 @@ def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_ur
     progress = coordination.progress("job")
     assert set() == progress.done == progress.leased
     assert "begun" == begin(coordination, "job", 1, "b").status
-    assert coordination.hold_end_lease("job", "a", lease_s=LONG_S)
+    assert coordination.hold_job_lease("end", "job", "a", lease_s=LONG_S)
     proposed = {"job": b"mine", "other": b"mine"}
     assert {"job": b"mine", "other": b"\xff\xfe"} == coordination.decide_ends(proposed)
 
@@ -399,7 +399,7 @@ def test_what_has_another_type_in_redis_is_as_good_as_lost(redis_url: str, name:
                 client.lpush(redis_keys.decision("q"), "x")
                 assert coordination.decide("q", b"{}") == b"{}"
                 client.delete(redis_keys.decision("q"))
-                assert coordination.hold_end_lease("job", "a", lease_s=LONG_S)
+                assert coordination.hold_job_lease("end", "job", "a", lease_s=LONG_S)
 
                 # then all of it is as in an empty Redis
                 assert {0} == coordination.progress("job").done
@@ -496,13 +496,13 @@ def test_a_lease_for_longer_than_ones_own_holds_as_long_as_ones_own(redis_url: s
     assert {0} == coordination.progress("job").leased
     assert {"job": [1]} == coordination.triage(["job"], patience_s=0).lost
     assert "leased" == begin(coordination, "job", 0, "a", lease_s=30).status
-    assert not coordination.hold_end_lease("job", "a", lease_s=30)
+    assert not coordination.hold_job_lease("end", "job", "a", lease_s=30)
 
     let_pass(coordination, 1)
     assert set() == coordination.progress("job").leased
     assert {"job": [0, 1]} == coordination.triage(["job"], patience_s=0).lost
     assert "begun" == begin(coordination, "job", 0, "a", lease_s=30).status
-    assert coordination.hold_end_lease("job", "a", lease_s=30)
+    assert coordination.hold_job_lease("end", "job", "a", lease_s=30)
 
 
 def test_a_lease_from_a_clock_that_was_lost_is_nobodys(redis_url: str) -> None:
@@ -652,13 +652,13 @@ def test_the_queues_clock_moves_with_its_leader_alone(coordination: Coordination
 
 def test_each_jobs_end_is_summed_up_by_one(coordination: Coordination) -> None:
     told = [
-        coordination.hold_end_lease(job_id, holder, lease_s=LONG_S)
+        coordination.hold_job_lease("end", job_id, holder, lease_s=LONG_S)
         for job_id, holder in (("job", "b"), ("job", "c"), ("job", "b"), ("other", "c"))
     ]
     assert [True, False, True, True] == told
 
     let_pass(coordination, LONG_S)
-    assert coordination.hold_end_lease("job", "c", lease_s=LONG_S)
+    assert coordination.hold_job_lease("end", "job", "c", lease_s=LONG_S)
 
 
 def test_beats_and_clocks_that_others_wrote_are_passed_over(redis_url: str) -> None:
@@ -678,6 +678,9 @@ def test_beats_and_clocks_that_others_wrote_are_passed_over(redis_url: str) -> N
 
         assert (Beat("a", 1), Beat("a", 2)) == (first, second)
         assert set() == coordination.progress("job").leased
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(redis_keys.leader("fornada"), "lease_ms", "nan")
+    assert coordination.beat("b", after=None, step_s=0).lease_s is None
 
 
 # Redis alone.
@@ -752,7 +755,7 @@ def test_the_server_says_what_it_is(redis_url: str) -> None:
         facts.append_only_file,
     )
     assert facts.version[0].isdigit()
-    assert "worker-1" == coordination.leader()
+    assert "worker-1" == coordination.leader().holder
 
 
 def test_a_wiped_server_goes_on_with_the_same_client(redis_url: str) -> None:
@@ -795,7 +798,8 @@ def test_every_call_translates_redis_errors() -> None:
     calls = {name for name in dir(RedisCoordination) if not name.startswith("_")}
     bare = {name for name in calls if not hasattr(getattr(RedisCoordination, name), "__wrapped__")}
 
-    assert {"from_settings"} == bare
+    # A listener hears of them.
+    assert {"from_settings", "listen"} == bare
 
 
 def test_a_full_server_is_a_broker_error(redis_url: str) -> None:

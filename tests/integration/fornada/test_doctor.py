@@ -56,6 +56,15 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
     assert [keys.conditions(str(settings.s3_endpoint_url))] == left
 
 
+def test_a_lease_that_differs_from_that_of_the_workers_is_told(
+    environ: dict[str, str], settings: Settings
+) -> None:
+    other = settings.model_copy(update={"lease_s": 2 * settings.lease_s})
+    RedisCoordination.from_settings(other).beat("worker-1", after=None, step_s=0)
+
+    assert "warn" == findings(doctor(environ, "--json"))["leases"]
+
+
 def test_a_second_bucket_on_one_redis_is_found_and_can_be_adopted(
     environ: dict[str, str], settings: Settings
 ) -> None:

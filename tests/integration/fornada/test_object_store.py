@@ -312,6 +312,18 @@ def test_the_object_of_a_console_that_is_in_the_way_of_a_put_is_named(settings: 
     store.put(key, b"x")
 
 
+@pytest.mark.slow
+def test_a_folder_that_is_in_the_way_of_a_put_is_named(settings: Settings) -> None:
+    # given a folder where rclone needs a file
+    store = S3ObjectStore.from_settings(settings, limits=Limits(attempts=1))
+    store.put("jobs/j/final.json/x", b"")
+
+    for put in (store.put, store.put_if_absent):
+        with pytest.raises(StoreRefusedError, match="a folder of that name is in the way"):
+            put("jobs/j/final.json", b"x")
+    store.put("jobs/j/control.json", b"x")
+
+
 def test_a_closed_port_is_store_unavailable(settings: Settings) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     store = S3ObjectStore.from_settings(settings.model_copy(update={"s3_endpoint_url": endpoint}))

@@ -16,8 +16,8 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.settings import Settings
-from fornada.storage.s3.answers import MEANINGS
 from fornada.storage.s3.limits import Limits
+from fornada.storage.s3.refusals.answers import MEANINGS
 from fornada.storage.s3.store import S3ObjectStore
 
 _XML = "<Error><Code>{}</Code><Message>so it is</Message><Region>eu-west-3</Region></Error>"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import urllib3
 
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
@@ -44,6 +45,24 @@ def test_another_terminal_gets_what_it_needs_and_a_second_stack_is_refused(tmp_p
     assert "Traceback" not in second.stderr
 
 
+def test_its_gateway_serves_whoever_sends_the_exported_key(tmp_path: Path) -> None:
+    with _up(tmp_path) as (process, settings):
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if line.startswith("the gateway: "))
+        key = settings.api_key
+        assert key is not None
+
+        def status(path: str, token: str) -> int:
+            url = said.removeprefix("the gateway: ").partition(",")[0] + path
+            headers = {"Authorization": f"Bearer {token}"}
+            return urllib3.request("GET", url, headers=headers, retries=False).status
+
+        assert (200, 401) == (
+            status("/v1/models", key.get_secret_value()),
+            status("/v1/models", "x" * 64),
+        )
+
+
 @pytest.mark.parametrize(
     "number",
     [
@@ -61,7 +80,7 @@ def test_a_signal_stops_everything_in_order(tmp_path: Path, number: signal.Signa
 
     assert 0 == process.returncode, err
     assert err.endswith("stopped\n")
-    assert 2 == len(pids)
+    assert 3 == len(pids)
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert [] == _pids(tmp_path)
 
@@ -91,7 +110,7 @@ def _up(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Settings]]:
     ) as process:
         try:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(7)]
+            lines = [process.stdout.readline() for _ in range(8)]
             assert all(line.startswith("export FORNADA_") for line in lines), lines
             words = [shlex.split(line)[1].split("=", 1) for line in lines]
             yield process, Settings.from_env(dict(words))

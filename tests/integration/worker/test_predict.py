@@ -76,7 +76,7 @@ def test_a_model_that_is_another_is_refused_as_in_a_job(shared: Any) -> None:
     pin = ModelPin(name="m", version=1, sha256="0" * 64)
 
     with pytest.raises(ModelRefusedError):
-        shared.client._calls.predict([_images(1)], takes, pin, timeout_s=_TIMEOUT_S)
+        shared.client.predictions._calls.predict([_images(1)], takes, pin, timeout_s=_TIMEOUT_S)
 
 
 def test_items_that_a_worker_finds_not_to_fit_do_no_harm_to_others(shared: Any) -> None:
@@ -85,7 +85,7 @@ def test_items_that_a_worker_finds_not_to_fit_do_no_harm_to_others(shared: Any) 
     with ThreadPoolExecutor(8) as pool:
         wrong = [
             pool.submit(
-                shared.client._calls.predict,
+                shared.client.predictions._calls.predict,
                 [np.zeros((1, 9, 9), np.uint8)],
                 model.inputs,
                 model.pin,

@@ -51,7 +51,7 @@ def test_exact_on_another_engine_is_wrong_usage(deploy: Deploy) -> None:
     assert "error: FORNADA_ENGINE=test has no exact form" in deployment.log()
 
 
-def test_the_first_worker_measures_and_keeps_the_rows_of_a_call(
+def test_the_first_worker_chooses_and_keeps_the_rows_of_a_call(
     deploy: Deploy, images: np.ndarray
 ) -> None:
     # given a worker that is not told how many
@@ -62,7 +62,7 @@ def test_the_first_worker_measures_and_keeps_the_rows_of_a_call(
     job = deployment.client.submit(images, model="m", items_per_shard=100)
     assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
 
-    # then what it tried is in the store, for the next one
+    # then its choice is in the store, for the next one
     (key,) = [info.key for info in deployment.objects.list("calibrations/")]
     kept = Calibration.from_json(deployment.objects.get(key).data, where=key)
     outcomes = [JobStore(objects=deployment.objects).outcome(job.id, shard) for shard in range(3)]
@@ -72,7 +72,7 @@ def test_the_first_worker_measures_and_keeps_the_rows_of_a_call(
     # and is shown to people
     shown = deployment.run("doctor")
     assert 0 == shown.returncode, shown.stdout
-    assert f"; {kept.tile_items} items a call (as kept: {kept.summary})" in shown.stdout
+    assert f"; {kept.tile_items} items a call (as kept)" in shown.stdout
     assert f"makes {granted_cores()} predict calls at a time" in shown.stdout
     assert re.search(
         r"ok   threads: a worker process has \d+ shards in hand, and takes as many messages: "

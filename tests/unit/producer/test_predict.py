@@ -26,7 +26,7 @@ from fornada.errors import (
 from fornada.records import ModelPin
 from fornada.tensors import InputTensor
 from producer import Client
-from producer.calls import PredictCalls
+from producer.calls.predict_calls import PredictCalls
 from producer.testing import in_memory_client
 
 _PIN = ModelPin(name="m", version=1, sha256="a" * 64)
@@ -216,7 +216,7 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
     calls = calls_on(channel)
     channel.loses_replies = True
     with monkeypatch.context() as contested:
-        contested.setattr("producer.calls.Future", _ContestedFuture)
+        contested.setattr("producer.calls.predict_calls.Future", _ContestedFuture)
         with suppress(BrokerError):
             calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10)
     channel.loses_replies = False

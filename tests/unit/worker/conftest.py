@@ -128,7 +128,7 @@ class _World:
         self.queue = self.sender.messages
         self.objects = HookedObjectStore(InMemoryObjectStore(conditional_writes=conditional_writes))
         self.coordination = InMemoryCoordination(
-            clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
+            clock=lambda: self.now_s, queue_length=lambda: len(self.queue), lease_s=LEASE_S
         )
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
@@ -157,7 +157,9 @@ class _World:
     def use_keys(self, deployment_keys: DeploymentKeys) -> None:
         """From now on, the deployment has these keys."""
         self.deployment_keys = deployment_keys
-        decisions = SignedDecisions(self.coordination, deployment_keys=deployment_keys)
+        decisions = SignedDecisions(
+            self.coordination, deployment_keys=deployment_keys, monotonic=lambda: self.now_s
+        )
         prefixes = InputPrefixes.from_settings(self.settings)
         self.jobs = JobStore(objects=self.objects, decisions=decisions, prefixes=prefixes)
         self.service = self.new_service("worker-1")

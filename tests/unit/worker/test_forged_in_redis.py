@@ -78,6 +78,28 @@ def run_until_ended(world: Any, reconciler: Any, job_id: str, *, within_s: int =
 # Ends.
 
 
+def test_an_end_that_another_process_is_about_to_write_is_waited_for(world: Any) -> None:
+    # given a cancel that stands in Redis before it is written, while a worker runs the job
+    job = world.submit([ITEMS[:1]])
+    decide, seen = world.coordination.decide_ends, []
+
+    def run_meanwhile(ends: Mapping[str, bytes], **options: bool) -> dict[str, bytes]:
+        answer: dict[str, bytes] = decide(ends, **options)
+        world.coordination.decide_ends = decide
+        world.run()
+        seen.append(world.jobs.final(job.job_id))
+        return answer
+
+    world.coordination.decide_ends = run_meanwhile
+    final = world.jobs.finish(job, "CANCELLED", "enough")
+
+    # then whoever looks sees one end, and no other later
+    if not world.objects.conditional_writes:
+        assert [final if world.deployment_keys else None] == seen
+    assert "CANCELLED" == final.state
+    assert final == world.jobs.final(job.job_id)
+
+
 @pytest.mark.parametrize("own_id", [True, False], ids=["generated", "own"])
 @pytest.mark.parametrize(
     "seal",
@@ -108,7 +130,7 @@ def test_an_end_that_was_put_into_redis_first_is_not_the_jobs(
     assert "ok" == world.service.run(message)
 
     # then
-    final = world.jobs.final(job.job_id)
+    final = run_until_ended(world, world.new_reconciler(), job.job_id)
     assert "SUCCEEDED" == final.state
     assert "forged" != world.outcome(job_id=job.job_id).attempt
     np.testing.assert_array_equal(world.row_sums(ITEMS[:1]), world.data(job_id=job.job_id))
@@ -143,7 +165,7 @@ def test_the_signed_end_of_an_earlier_job_of_the_id_is_not_that_of_a_later_one(
     assert "ok" == world.run(job_id="orders-1")
 
     # then
-    final = world.jobs.final("orders-1")
+    final = run_until_ended(world, world.new_reconciler(), "orders-1")
     assert (2, 0) == (final.items_ok, final.items_failed)
     assert final.ended_at >= again.created_at
     world.jobs.check_outcomes(final)

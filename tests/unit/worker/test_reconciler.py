@@ -169,6 +169,19 @@ def test_leases_run_out_as_the_leader_watches_and_not_by_redis_clock(world: Any)
     assert world.lease_s == pytest.approx(watched_s, abs=1)
 
 
+def test_a_lease_that_differs_from_the_leaders_is_told(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    leader, same = world.new_reconciler("leader"), world.new_reconciler("same")
+    other = world.new_reconciler("other", lease_s=10 * world.lease_s)
+
+    for each in (leader, same, other, other):
+        each.round()
+
+    told = [line.getMessage() for line in caplog.records]
+    assert [True] == ["FORNADA_LEASE_S differs from the leader's" in line for line in told]
+
+
 def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
     # given a Redis that forgets who leads, but not what was enqueued
     world.submit([ONE] * 2)

@@ -15,11 +15,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from fornada.records import now
-from fornada.storage.s3 import errors
 from fornada.storage.s3.credentials import CredentialSource
 from fornada.storage.s3.fast.connections import Answer, Connections
 from fornada.storage.s3.fast.google import is_google, put_if_absent
 from fornada.storage.s3.limits import Limits, ThroughputGuard
+from fornada.storage.s3.refusals import errors
 
 #: Keys that need no escaping anywhere; all of Fornada's own match.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")

@@ -42,7 +42,6 @@ from fornada.tensors import ImagePreprocessing, InputTensor
 from fornada.testing import InMemoryCoordination
 from model_store.engines.artifact.work import Work
 from model_store.engines.catalog import open_engine
-from model_store.engines.interface import Compile
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -323,7 +322,7 @@ class _Deployment:
         self.items[path.stem] = photos if path.stem == "photos" else items
 
     def _new_cache(self, number: int, *, folder: Path) -> ModelCache:
-        def choose_tile(manifest: ModelManifest, _compile_for: Compile, _work: Work) -> int:
+        def choose_tile(manifest: ModelManifest, _work: Work) -> int:
             return _EXACT_TILE_ITEMS[number] if self._is_exact else _TILE_ITEMS[manifest.name]
 
         return ModelCache(

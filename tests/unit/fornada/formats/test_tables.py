@@ -58,6 +58,33 @@ def test_whole_numbers_become_a_smaller_dtype_where_they_fit() -> None:
     assert {1: "null in 'whole'", 2: "300 in 'whole' is out of the range of uint8"} == found.errors
 
 
+def test_floats_that_are_whole_become_integers_and_fractions_cost_their_rows() -> None:
+    large = 2**62 + 1
+    table = pa.table(
+        {
+            "age": pa.array([30.0, 2.5, None, float("nan"), 1e30, -0.0]),
+            "key": pa.array([large, 2, 3, 4, 5, 6], pa.decimal128(30, 0)),
+            "text": ["3.0", "4", "", "5.5", "x", str(large)],
+        }
+    )
+
+    whole = items(table, tensor("int32", []), "age")
+    filled = items(table, tensor("int32", [], fill=7.0), "age")
+    keys = items(table, tensor("int64", []), "key")
+    parsed = items(table, tensor("int64", []), "text", parsed="text")
+
+    assert [30, 0] == whole.columns[0][[0, 5]].tolist()
+    broken = {1: "2.5 in 'age' is not a whole number, which the model takes"}
+    out = {4: "1e+30 in 'age' is out of the range of int32"}
+    assert broken | out | {2: "null in 'age'", 3: "null in 'age'"} == whole.errors
+    assert ([7, 7], broken | out) == (filled.columns[0][[2, 3]].tolist(), filled.errors)
+    assert [large, 2, 3, 4, 5, 6] == keys.columns[0].tolist()
+    assert ([3, 4, large], [2, 3, 4]) == (
+        parsed.columns[0][[0, 1, 5]].tolist(),
+        sorted(parsed.errors),
+    )
+
+
 def test_text_is_utf8_bytes_also_from_dictionaries() -> None:
     encoded = pa.table({"text": TABLE["text"].dictionary_encode()})
     for table in (TABLE, encoded):
@@ -103,7 +130,6 @@ def test_numbers_are_read_from_text_and_a_cell_that_is_none_costs_its_row() -> N
 @pytest.mark.parametrize(
     ("taken", "columns", "why"),
     [
-        (tensor("int32", []), ["half"], "column 'half' holds double, and m:1 takes int32"),
         (tensor("float32", []), ["text"], "column 'text' holds string, and m:1 takes float32"),
         (tensor("string", []), ["whole"], "column 'whole' holds int64, and m:1 takes string"),
         (tensor("float32", [3]), ["whole"], "column 'whole' holds int64"),

@@ -89,6 +89,15 @@ def test_a_job_reads_its_own_objects_and_the_prefixes_alone(
     assert {*own, "2026/a"} == set(objects.asked)
 
 
+def test_a_job_reads_the_uploads_of_its_owner_alone(jobs: JobStore) -> None:
+    own = ["gateway/uploads/shop/u-1/parts/00000000"]
+    foreign = ["gateway/uploads/bank/u-1/parts/00000000", "gateway/uploads/shop/u-1/upload.json"]
+    foreign += ["gateway/uploads/shop/u-1/parts/../../../../keys/k", "gateway/keys/k.json"]
+
+    assert own == _read(jobs, _manifest("j", owner="shop"), [*own, *foreign])
+    assert [] == _read(jobs, _manifest("j"), [*own, *foreign])
+
+
 def test_without_prefixes_a_job_reads_its_own_objects_alone(objects: _Store) -> None:
     jobs = JobStore(objects=objects)
 

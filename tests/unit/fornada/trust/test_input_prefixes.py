@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fornada import keys
 from fornada.errors import ConfigError
 from fornada.settings import Settings
 from fornada.trust.input_prefixes import InputPrefixes
@@ -52,8 +53,9 @@ def test_a_prefix_ends_at_a_slash_whether_it_is_given_or_not() -> None:
 def test_no_prefix_opens_what_fornada_itself_writes() -> None:
     prefixes = _prefixes("s3://own/,s3://other/")
 
-    own = ("models/m/1/model.keras", "jobs/j/input/0.npy", "calibrations/c.json", "probe/p")
-    for key in own:
+    own = ("models/m/1/model.keras", "jobs/j/input/0.npy")
+    made = (keys.model_calibration("0" * 64, "here"), keys.conditions("http://s3"), keys.probe())
+    for key in own + made:
         assert [False, False] == [prefixes.allow(key, bucket) for bucket in (None, "own")]
         assert not prefixes.allow(f"/{key.replace('/', '//')}", None), "merged slashes"
         assert prefixes.allow(key, "other")

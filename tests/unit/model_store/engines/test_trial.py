@@ -1,6 +1,5 @@
 """A trial makes the calls that a worker would make, and says what they took."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ import pytest
 
 from fornada.formats.rows import Rows
 from model_store.engines import trial
-from model_store.engines.artifact.work import TILES, Work
+from model_store.engines.artifact.work import Work
 from model_store.engines.interface import EngineModel
 from model_store.wall.messages import Check
 
@@ -22,9 +21,8 @@ _HEAVY = Work(multiplications=10**9, weight_bytes=10**7, output_bytes=10**6, ope
 
 
 @pytest.fixture
-def calls_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
-    """`calls_of(work, …)`: the rows of the calls that a trial made, however long they took."""
-    monkeypatch.setattr(trial, "_LONGEST_S", math.inf)
+def calls_of(tmp_path: Path) -> Callable[..., list[int]]:
+    """`calls_of(work, …)`: the rows of the calls that a trial made."""
     np.save(tmp_path / "inputs.npy", np.ones((3, 5), np.float32))
     np.save(tmp_path / "outputs.npy", np.ones((3, 2), np.float32))
 
@@ -63,18 +61,16 @@ def calls_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
     return calls_of
 
 
-def test_light_models_are_called_with_more_and_more_rows(
-    calls_of: Callable[..., list[int]],
-) -> None:
-    assert [t for t in TILES if t >= 32] == calls_of(_LIGHT)
-    # as far as memory goes
-    assert [32, 64] == calls_of(_LIGHT, most_items=100)
-    with pytest.raises(MemoryError):
-        calls_of(_LIGHT, most_items=20)
-
-
-def test_other_models_are_called_as_a_worker_calls_them(calls_of: Callable[..., list[int]]) -> None:
-    assert 1 < _HEAVY.call_items
+def test_a_model_is_called_as_a_worker_calls_it(calls_of: Callable[..., list[int]]) -> None:
+    assert 1 < _HEAVY.call_items < 32
     assert [_HEAVY.call_items] == calls_of(_HEAVY)
     assert [100] == calls_of(_LIGHT, tile_items=100)
     assert [64] == calls_of(_LIGHT, item_shape=(None,))
+
+
+def test_a_light_model_is_called_with_fewer_rows_first(calls_of: Callable[..., list[int]]) -> None:
+    assert [32, _LIGHT.call_items] == calls_of(_LIGHT)
+    # as far as memory goes
+    assert [32] == calls_of(_LIGHT, most_items=100)
+    with pytest.raises(MemoryError):
+        calls_of(_LIGHT, most_items=20)

@@ -109,6 +109,37 @@ def test_columns_are_carried_into_every_format_of_rows(
         written.schema.field("visits").type,
         written["visits"].to_pylist(),
     )
+    # A file a shard, in the store.
+    invoked = CliRunner().invoke(
+        jobs_module.results,
+        [
+            "job",
+            "--by-shard",
+            "--format",
+            "parquet",
+            "--with-columns",
+            "note",
+            "--table",
+            str(table),
+        ],
+        catch_exceptions=False,
+    )
+    assert "wrote 3 results below jobs/job/results/parquet/" in invoked.output
+    objects = client._jobs.objects
+    stored = list(objects.list("jobs/job/results/parquet/"))
+    parts = [pq.read_table(pa.BufferReader(objects.get(each.key).data)) for each in stored]
+    assert [["a", "b"], ["c"]] == [part["item_id"].to_pylist() for part in parts]
+    assert written.select(["item_id", "note", "score", "error"]).equals(
+        pa.concat_tables(parts).select(["item_id", "note", "score", "error"])
+    )
+    for options, why in (
+        (["--format", "npy"], "npy has none; give parquet, arrow"),
+        (["--format", "csv", "--output", "x"], "leave --output and --raw out"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            CliRunner().invoke(
+                jobs_module.results, ["job", "--by-shard", *options], catch_exceptions=False
+            )
     for fmt, columns, why in (
         ("npy", "note", "no rows"),
         ("csv", "score", "'score' is there already"),

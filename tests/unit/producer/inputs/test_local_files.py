@@ -370,7 +370,7 @@ def test_what_is_no_image_is_left_out_and_broken_images_are_items(
 
 def test_a_folder_without_an_image_stands_for_what_else_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("b")
-    with pytest.raises(InputError, match=r"b\.txt is of no known kind"):
+    with pytest.raises(InputError, match=r"b\.txt holds texts, and the model takes uint8"):
         read(tmp_path)
 
     np.save(tmp_path / "a.npy", IMAGES)
@@ -379,7 +379,7 @@ def test_a_folder_without_an_image_stands_for_what_else_can_be_read(tmp_path: Pa
     image = write_image(tmp_path / "c.png")
     files = LocalFiles(paths=[tmp_path])
     assert [image.read_bytes()] == [file.data for file in read(files=files)]
-    assert ["b.txt", "a.npy"] == [
+    assert ["a.npy", "b.txt"] == [
         reason.removeprefix(f"{tmp_path}/").split()[0] for reason in files.left_out.reasons
     ]
 

@@ -16,12 +16,12 @@ from fornada.jobs.store import JobStore
 from fornada.settings import Settings
 from fornada.storage.interface import StoredObject
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import InputTensor, OutputTensor
+from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.tables.carried import carried_columns
 from producer.inputs.tables.interface import TableOptions
-from producer.submitting.shards import ShardLimits
+from producer.submitting.shards import FileShard, ShardLimits
 from producer.submitting.stored_sharding import cut_stored
 from producer.submitting.stored_tables import StoredShards
 
@@ -70,12 +70,13 @@ def planned(
     objects: InMemoryObjectStore,
     *,
     options: TableOptions = BY_KEY,
+    takes: InputTensor = PAIR,
     outputs: OutputTensor = OUTPUT,
     items_per_shard: int = 250,
     max_shard_bytes: int = 1_000_000,
     prefix: str = "inputs/t/",
 ) -> StoredShards:
-    signature = Signature(inputs=[PAIR], outputs=[outputs], model="m:1")
+    signature = Signature(inputs=[takes], outputs=[outputs], model="m:1")
     return cut_stored(
         StoredImages(bucket="lake", prefix=prefix),
         objects=objects,
@@ -152,6 +153,28 @@ def test_other_tables_in_the_store_are_copied() -> None:
 
     assert found.table is None
     assert [250, 250, 250, 250] == [shard.item_count for shard in found.shards]
+
+
+def test_images_that_parquet_names_are_copied_and_those_it_holds_are_not() -> None:
+    photo = InputTensor(name="photo", dtype="uint8", shape=[2, 2, 3], image=ImagePreprocessing())
+    urls = [f"s3://lake/photos/{n}.png" for n in range(3)] + ["photos/local.png", None]
+    objects = Store(
+        a_parquet=parquet(pa.table({"key": list("abcde"), "photo": urls})),
+        b_parquet=parquet(pa.table({"key": ["f"], "photo": [b"\x89PNG"]})),
+    )
+    for n in range(2):
+        objects.put(f"photos/{n}.png", b"\x89PNG", bucket="lake")
+    options = TableOptions(id_column="key")
+
+    named = planned(objects, options=options, takes=photo, prefix="inputs/t/a.parquet")
+    held = planned(objects, options=options, takes=photo, prefix="inputs/t/b.parquet")
+
+    (shard,) = named.shards
+    assert isinstance(shard, FileShard)
+    assert (list("abcde"), [2, 3, 4]) == (shard.item_ids, [error.index for error in shard.errors])
+    assert "only local tables may name files" in shard.errors[1].reason
+    assert held.table is not None
+    assert ["parquet"] == [each.format for each in inputs_of(held)]
 
 
 def test_what_is_no_table_of_the_model_or_lies_elsewhere_is_refused() -> None:

@@ -1,6 +1,6 @@
 """A model is accepted only if the engine gives the outputs of its golden batch."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,7 @@ from fornada.formats.rows import Rows
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.artifact.work import Work
-from model_store.engines.interface import EngineModel, Predict
-from model_store.manifest import ModelManifest
+from model_store.engines.interface import EngineModel
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
 from worker.compute.predictor import ChooseTile, EnginePredictor
@@ -103,21 +102,6 @@ def test_a_larger_difference_is_refused_with_its_figures_and_the_engine(
 
     fact = f"model m:1 on fake 1 float16 differs by {figure} from the outputs of its golden batch"
     assert f"{fact}, over 0.05;" in str(refusal.value)
-
-
-def test_it_uses_the_chosen_tile_and_compiles_each_once() -> None:
-    tried: list[object] = []
-
-    def choose_tile(
-        _manifest: ModelManifest, compile_for: Callable[[int], Predict], _work: Work
-    ) -> int:
-        tried.extend(compile_for(tile_items) for tile_items in (2, 3))
-        return 3
-
-    predictor = _predictor(off_by=0.0, choose_tile=choose_tile)
-
-    assert 3 == predictor.tile_items
-    assert tried[1] is predictor._predict
 
 
 def test_a_heavy_model_is_compared_over_whole_tiles_that_take_little_time() -> None:

@@ -12,7 +12,7 @@ from fornada.calls import answers
 from fornada.calls.frames import AnswerFrame
 from fornada.errors import AnswerNotTrustedError, InputError
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
-from producer.calls import PredictCalls
+from producer.calls.predict_calls import PredictCalls
 from worker.compute.direct_calls import PredictServer
 from worker.host.deadlines import Deadlines
 

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, SSLError
 
 from fornada.errors import StoreError
-from fornada.storage.s3.errors import translate_error
+from fornada.storage.s3.refusals.errors import translate_error
 
 ENDPOINT = "http://store.internal:9000"
 BUCKET = "operators-own"

@@ -173,7 +173,7 @@ def test_a_bundle_is_one_call_of_the_model(world: Any) -> None:
 def test_redis_is_asked_a_few_times_for_a_whole_bundle(world: Any) -> None:
     jobs = submit(world, 30)
     asked: Counter[str] = Counter()
-    for name in ("begin", "decide_ends", "end_jobs", "mark_done", "hold_end_lease"):
+    for name in ("begin", "decide_ends", "end_jobs", "mark_done", "hold_job_lease"):
         method = getattr(world.coordination, name)
 
         def call(*args: Any, name: str = name, method: Any = method, **kwargs: Any) -> Any:

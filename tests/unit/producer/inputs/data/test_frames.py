@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.errors import InputError
+from fornada.errors import InputError, UsageError
 from producer import Client
 from producer.testing import in_memory_client
 
@@ -114,3 +114,40 @@ def test_pandas_and_polars_have_kinds_of_their_own() -> None:
         sums(pd.DataFrame([[1, 2, 3]], columns=["a", "a", "b"]))
     with pytest.raises(InputError, match="a query that was not run"):
         sums(pl.LazyFrame(COLUMNS))
+
+
+@pytest.mark.parametrize("package", ["pyarrow", "pandas", "polars"])
+def test_columns_of_numbers_are_found_beside_others_and_floats_may_be_whole(package: str) -> None:
+    frame = frames_of(package)
+    named = frame({"name": ["x", "y"], **COLUMNS, "more": [7, 8]})
+
+    # As many columns of numbers as the model takes, or those that are named.
+    assert [9.5, 14.0] == sums(named, [4])
+    client = client_for([3], "float32")
+    job = client.submit(named, model="m", columns={"inputs": ["more", "b", "c"]}, id_column="name")
+    results = job.results()
+    assert (["x", "y"], [8.5, 12.0]) == (results.item_ids, results.probabilities[:, 0].tolist())
+    # Pixels side by side, in the shape of an image.
+    pixels = frame({f"p{n}": [float(n), 0.0] for n in range(6)})
+    assert [15.0, 0.0] == sums(pixels, [2, 3], "int32")
+    # A float that is none costs its row; a fraction is no whole number.
+    assert [6.0, -1.0] == sums(frame({"a": [1.0, 2.0], "b": [5, None]}), [2], "int64")
+    with pytest.raises(InputError, match="dtype float64, but m:1 takes int64"):
+        sums(frame({"a": [1.5, 2.0], "b": [5, 6]}), [2], "int64")
+
+
+def test_ids_come_by_a_column_of_each_frame_and_each_row_of_a_stream() -> None:
+    pd = pytest.importorskip("pandas")
+    client = client_for([2], "float32")
+    parts = [pd.DataFrame({"id": [n, n + 1], "a": [n, 1], "b": [2, 3]}) for n in (1, 3)]
+    rows = [row for part in parts for row in part.to_dict("records")]
+    columns = {"inputs": ["a", "b"]}
+
+    for given in (iter(parts), rows, pd.concat(parts), pd.concat(parts).to_dict("list")):
+        results = client.submit(given, model="m", id_column="id", columns=columns).results()
+        assert ["1", "2", "3", "4"] == results.item_ids
+        assert [3.0, 4.0, 5.0, 4.0] == results.probabilities[:, 0].tolist()
+    with pytest.raises(InputError, match=r"inputs\[0\] has no column 'key'; it has 'id', 'a', 'b'"):
+        client.submit(iter(parts), model="m", id_column="key")
+    with pytest.raises(UsageError, match="id_column is for tables, data frames and rows"):
+        client.submit(np.zeros((2, 2)), model="m", id_column="id")

@@ -1,0 +1,1 @@
+"""Which jobs there are, by owner and time of submission."""

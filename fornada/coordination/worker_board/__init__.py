@@ -1,0 +1,1 @@
+"""What worker processes say of themselves, every few seconds. All of it may be lost."""

@@ -1,0 +1,48 @@
+"""Settings of the HTTP gateway, and of those who call it."""
+
+from pydantic import BaseModel, Field, SecretStr
+
+
+class DoorSettings(BaseModel):
+    """What the gateway and its callers read; part of `Settings`."""
+
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="A gateway, such as https://inference.example.com. Set, `fornada submit`, "
+        "`jobs` and `predict` go through it, and reach neither Redis nor the store.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="The API key that commands send to FORNADA_URL. On a gateway: the key of its "
+        "administrator, 32 characters or more; make one with `openssl rand -hex 32`.",
+    )
+    gateway_hosts: str | None = Field(
+        default=None,
+        description="Names by which browsers and services reach the gateway, with commas between: "
+        "`inference.example.com`. Requests for other hosts are refused. Unset: loopback alone.",
+    )
+    s3_public_endpoint_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="The store as the gateway's callers reach it, for upload URLs. Unset: "
+        "FORNADA_S3_ENDPOINT_URL.",
+    )
+    jwt_issuer: str | None = Field(
+        default=None,
+        description="The issuer of tokens that the gateway accepts beside API keys (OIDC).",
+    )
+    jwt_audience: str | None = Field(
+        default=None, description="The audience that such a token has to name."
+    )
+    jwt_jwks_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where the issuer's public keys are. Unset: as its "
+        "`/.well-known/openid-configuration` says.",
+    )
+    webhook_hosts: str | None = Field(
+        default=None,
+        description="Hosts with private addresses that webhooks may call, with commas between. "
+        "Unset: public addresses alone.",
+    )

@@ -1,0 +1,1 @@
+"""What a store means when it refuses, or does not answer."""

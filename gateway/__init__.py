@@ -1,0 +1,1 @@
+"""The HTTP gateway: jobs, models and predictions for services in any language."""

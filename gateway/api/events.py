@@ -1,0 +1,46 @@
+"""/v1/jobs/{id}/events: a job as it goes on."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from gateway.api.jobs import job_of
+from gateway.auth.callers import Caller, TheDeployment
+from gateway.auth.scopes import Scope
+from gateway.live.jobs import LiveJobs
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_STREAM = "text/event-stream"
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {_STREAM: {"schema": {"type": "string"}}}}},
+)
+def events(
+    job_id: str,
+    request: Request,
+    deployment: TheDeployment,
+    caller: Caller,
+    *,
+    shards: Annotated[bool, Query(description="Also tell which shards changed.")] = False,
+) -> StreamingResponse:
+    """Follow a job as server-sent events, until it has ended.
+
+    `progress` and `ended` have the job's document. The first event has the job as it is now, and
+    `ended` is the last; `progress` comes five times a second at most. With `shards`, `shard` has
+    the shards whose state changed, `{"ok": [[0, 3]], "running": [[4, 4]]}`; the first one has all.
+    After a broken connection, connect again: what was missed is in the first event.
+    """
+    caller.require(Scope.JOBS_READ)
+    job = job_of(job_id, deployment, caller)
+    live: LiveJobs = request.app.state.live
+    return StreamingResponse(
+        live.events(job, shards=shards),
+        media_type=_STREAM,
+        # The second is for nginx, which would hold events back.
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )

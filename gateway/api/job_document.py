@@ -1,0 +1,115 @@
+"""A job as the API shows it."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, Field
+
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import JobState
+from producer.job_status import JobStatus
+
+
+class ModelDocument(BaseModel):
+    """The exact model of a job."""
+
+    name: str
+    version: int
+    sha256: str
+
+
+class ItemCounts(BaseModel):
+    """Items of a job; `null` while the job is open and Redis has lost its counts."""
+
+    total: int
+    ok: int | None
+    failed: int | None
+    pending: int
+
+
+class ShardCounts(BaseModel):
+    """Shards of a job; dead ones are among those that are done."""
+
+    total: int
+    done: int
+    running: int
+    queued: int
+    dead: int | None
+
+
+class JobLinks(BaseModel):
+    """Where more of a job is."""
+
+    results: str
+    errors: str
+    events: str
+
+
+class JobDocument(BaseModel):
+    """A job now."""
+
+    id: str
+    state: JobState
+    model: ModelDocument
+    queue: str
+    counts: ItemCounts
+    shards: ShardCounts
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    expires_at: datetime | None
+    items_per_s: float | None
+    eta_s: float | None
+    reason: str | None
+    attempts: int | None = Field(description="How often shards were begun.")
+    max_failed: int | str | None = Field(description="As it was submitted.")
+    orientations_ignored: int | None = Field(
+        description="Photographs that the model's preprocessing does not turn; once it has ended."
+    )
+    tags: dict[str, str]
+    links: JobLinks
+
+    @classmethod
+    def of(cls, manifest: JobManifest, status: JobStatus) -> Self:
+        """The document of a job."""
+        path = f"/v1/jobs/{manifest.job_id}"
+        return cls(
+            id=manifest.job_id,
+            state=status.state,
+            model=ModelDocument(**manifest.model.model_dump()),
+            queue=manifest.queue_name,
+            counts=ItemCounts(
+                total=status.items,
+                ok=status.items_ok,
+                failed=status.items_failed,
+                pending=status.items - status.items_done,
+            ),
+            shards=ShardCounts(
+                total=status.shards,
+                done=status.shards_done,
+                running=status.shards_running,
+                queued=status.shards_queued,
+                dead=status.shards_dead,
+            ),
+            created_at=status.created_at,
+            started_at=status.started_at,
+            ended_at=status.ended_at,
+            expires_at=manifest.expires_at,
+            items_per_s=status.items_per_s,
+            eta_s=status.eta_s,
+            reason=status.reason,
+            attempts=status.attempts,
+            max_failed=manifest.max_failed,
+            orientations_ignored=status.orientations_ignored,
+            tags=status.tags,
+            links=JobLinks(
+                results=f"{path}/results", errors=f"{path}/errors", events=f"{path}/events"
+            ),
+        )
+
+
+class JobListDocument(BaseModel):
+    """A page of jobs, newest first."""
+
+    data: list[JobDocument]
+    next_cursor: str | None = Field(description="`cursor` of the next page; `null` after the last.")

@@ -1,0 +1,162 @@
+"""/v1/jobs: submit, list, show and cancel jobs."""
+
+import re
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field
+
+from fornada.jobs.outcome import JobState
+from gateway.api.cursors import from_cursor, to_cursor
+from gateway.api.form_submission import submit_form
+from gateway.api.job_document import JobDocument, JobListDocument
+from gateway.api.job_request import JobRequest
+from gateway.api.submitting import Submitting, job_id_of, parsed
+from gateway.auth.callers import Caller, TheDeployment
+from gateway.auth.scopes import Scope
+from gateway.http.body_limits import FORM, JSON, media_type_of
+from producer.job import Job
+from producer.listing.pages import JobFilter
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {"schema": {"$ref": "#/components/schemas/JobRequest"}},
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["request", "file"],
+                    "properties": {
+                        "request": {"$ref": "#/components/schemas/JobOptions"},
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    },
+                },
+                "encoding": {"request": {"contentType": JSON}},
+            },
+        },
+    }
+}
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=256,
+        description="A name of your own for the request, such as an order number. Sent again, it "
+        "gives the same job.",
+    ),
+]
+
+
+@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=_BODIES)
+async def submit(
+    request: Request,
+    response: Response,
+    deployment: TheDeployment,
+    caller: Caller,
+    idempotency_key: IdempotencyKey = None,
+) -> JobDocument:
+    """Submit items as a job. Once this answers, the job will end, whatever crashes.
+
+    JSON names the items, or has them. A form has the field `request`, the same JSON without
+    `input`, and then files: images, an item each, or arrays, tables and archives. The name of an
+    image is its item's id.
+    """
+    caller.require(Scope.JOBS_WRITE)
+    submitting = Submitting(
+        deployment=deployment, caller=caller, job_id=job_id_of(caller.owner, idempotency_key)
+    )
+    if media_type_of(request.headers) == FORM:
+        async with request.app.state.forms:
+            job = await submit_form(request, submitting)
+    else:
+        asked = parsed(JobRequest, await request.body())
+        job = await run_in_threadpool(submitting.submit_request, asked)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return JobDocument.of(job.manifest, await run_in_threadpool(job.status))
+
+
+class JobQuery(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: JobState | None = None
+    model: str | None = Field(default=None, description="`name` or `name:version`.")
+    tag: str | None = Field(default=None, pattern="[:=]", description="`name:value`.")
+    queue: str | None = None
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=512)
+
+    def wanted(self, *, owner: str | None) -> JobFilter:
+        """The jobs."""
+        tag = None if self.tag is None else re.split("[:=]", self.tag, maxsplit=1)
+        return JobFilter(
+            owner=owner,
+            state=self.state,
+            model=self.model,
+            tag=None if tag is None else (tag[0], tag[1]),
+            queue=self.queue,
+        )
+
+
+@router.get("")
+def list_jobs(
+    query: Annotated[JobQuery, Query()], deployment: TheDeployment, caller: Caller
+) -> JobListDocument:
+    """The caller's jobs, newest first; all jobs with scope `admin`.
+
+    A page may have fewer jobs than `limit`, even none, while `next_cursor` says that there are
+    more. New jobs move no page. The newest 10,000 jobs of an owner are listed.
+    """
+    caller.require(Scope.JOBS_READ)
+    page = deployment.client.page(
+        query.wanted(owner=None if caller.is_admin else caller.owner),
+        before=from_cursor(query.cursor),
+        limit=query.limit,
+    )
+    seen = [found for found in page.jobs if caller.may_see(found.job.manifest)]
+    return JobListDocument(
+        data=[JobDocument.of(found.job.manifest, found.status) for found in seen],
+        next_cursor=to_cursor(page.next_before),
+    )
+
+
+@router.get("/{job_id}")
+def show(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
+    """The job now."""
+    caller.require(Scope.JOBS_READ)
+    job = job_of(job_id, deployment, caller)
+    return JobDocument.of(job.manifest, job.status())
+
+
+@router.post("/{job_id}/cancel")
+def cancel(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
+    """Stop the job; what is done stays readable. An ended job stays as it is."""
+    caller.require(Scope.JOBS_WRITE)
+    job = job_of(job_id, deployment, caller)
+    return JobDocument.of(job.manifest, job.cancel(f"cancelled by {caller.owner}"))
+
+
+@router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete(job_id: str, deployment: TheDeployment, caller: Caller) -> None:
+    """Delete an ended job with its items and results; an open one is refused with 409."""
+    caller.require(Scope.JOBS_WRITE)
+    job_of(job_id, deployment, caller)
+    deployment.client.delete(job_id)
+
+
+def job_of(job_id: str, deployment: TheDeployment, caller: Caller) -> Job:
+    """The job, if the caller may see it.
+
+    Raises:
+        JobNotFoundError: There is no such job, or not for this caller.
+    """
+    job = deployment.client.job(job_id)
+    caller.require_job(job.manifest)
+    return job

@@ -1,0 +1,98 @@
+"""Whether the gateway lives and can work, and how much work there is."""
+
+from datetime import datetime
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from gateway.auth.callers import Caller, TheDeployment
+from gateway.auth.scopes import Scope
+from producer.upkeep.backlog import WorkCount
+
+router = APIRouter(tags=["system"])
+
+
+class HealthDocument(BaseModel):
+    """The gateway lives."""
+
+    status: str = "ok"
+
+
+@router.get("/healthz")
+def health() -> HealthDocument:
+    """Whether the process answers; nothing else is asked."""
+    return HealthDocument()
+
+
+@router.get("/readyz")
+def ready(deployment: TheDeployment) -> HealthDocument:
+    """Whether Redis and the store answer; 503 if one does not."""
+    deployment.objects.server_time()
+    deployment.client.workers()
+    return HealthDocument()
+
+
+class WorkDocument(BaseModel):
+    """A number of shards, and of the items in them."""
+
+    shards: int
+    items: int
+
+    @classmethod
+    def of(cls, count: WorkCount) -> "WorkDocument":
+        """The document of a count."""
+        return cls(shards=count.shards, items=count.items)
+
+
+class BacklogDocument(BaseModel):
+    """The shards of open jobs that have no outcome, each counted once."""
+
+    waiting: WorkDocument = Field(description="Not in the queue, which is full, or lost them.")
+    queued: WorkDocument
+    reserved: WorkDocument = Field(description="Taken by a worker, and not begun.")
+    running: WorkDocument
+    total: WorkDocument
+
+
+@router.get("/v1/backlog")
+def backlog(deployment: TheDeployment, caller: Caller) -> BacklogDocument:
+    """The unfinished work of all jobs, of whatever owner."""
+    caller.require(Scope.JOBS_READ)
+    found = deployment.client.backlog()
+    return BacklogDocument(
+        waiting=WorkDocument.of(found.waiting),
+        queued=WorkDocument.of(found.queued),
+        reserved=WorkDocument.of(found.reserved),
+        running=WorkDocument.of(found.running),
+        total=WorkDocument.of(found.total),
+    )
+
+
+class WorkerDocument(BaseModel):
+    """A worker process, as it reported within the last minute."""
+
+    name: str
+    version: str
+    queue: str
+    engine: str
+    models: list[str] = Field(description="In its memory.")
+    threads: int = Field(description="Shards that it handles at a time.")
+    shards_running: int
+    items_done: int = Field(description="Since it started.")
+    items_per_s: float = Field(description="In the last minute.")
+    started_at: datetime
+    last_progress_at: datetime | None
+
+
+class WorkerListDocument(BaseModel):
+    """The worker processes, by name."""
+
+    data: list[WorkerDocument]
+
+
+@router.get("/v1/workers")
+def workers(deployment: TheDeployment, caller: Caller) -> WorkerListDocument:
+    """The worker processes, each as it reported within the last minute."""
+    caller.require(Scope.JOBS_READ)
+    reports = deployment.client.workers()
+    return WorkerListDocument(data=[WorkerDocument(**report.model_dump()) for report in reports])

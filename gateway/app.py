@@ -1,0 +1,68 @@
+"""The gateway's application: its endpoints, and what every request passes."""
+
+import asyncio
+
+from fastapi import FastAPI
+
+from fornada import __version__
+from gateway.api import (
+    events,
+    job_upkeep,
+    jobs,
+    models,
+    predict,
+    results,
+    shards,
+    system,
+    uploads,
+)
+from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
+from gateway.console.app import create_console
+from gateway.deployment import Deployment
+from gateway.http.body_limits import BodyLimits
+from gateway.http.origins import Origins
+from gateway.http.patience import Patience
+from gateway.http.problems import add_problem_handlers
+from gateway.http.request_ids import RequestIds
+from gateway.live.jobs import LiveJobs
+from gateway.oip import routes as oip
+
+#: How long a client may send or read nothing, and how fast it has to send on average.
+_IDLE_S = 30.0
+_LEAST_BYTES_PER_S = 1024.0
+_DESCRIPTION = """\
+Batch inference for Keras models: submit items as a job, follow it, read results; or predict a few \
+items at once. Errors are RFC 9457 problem documents.
+"""
+
+_PARTS = (
+    jobs,
+    job_upkeep,
+    results,
+    shards,
+    events,
+    uploads,
+    models,
+    predict,
+    system,
+    oip,
+)
+
+
+def create_app(deployment: Deployment) -> FastAPI:
+    """The application in front of `deployment`; contacts nothing yet."""
+    app = FastAPI(title="Fornada", version=__version__, description=_DESCRIPTION)
+    app.state.deployment = deployment
+    app.state.forms = asyncio.Semaphore(MOST_FORMS)
+    app.state.live = LiveJobs()
+    add_problem_handlers(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(BodyLimits, limits=LIMITS, most_bytes=MOST_BYTES)
+    app.add_middleware(Origins, hosts=deployment.hosts)
+    app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
+    app.add_middleware(RequestIds)
+    for part in _PARTS:
+        app.include_router(part.router)
+    # Last: it takes what is left.
+    app.mount("/", create_console(deployment))
+    return app

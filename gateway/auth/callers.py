@@ -1,0 +1,51 @@
+"""Who calls: found for every request from its `Authorization` header."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from gateway.auth.principal import Principal
+from gateway.auth.sessions import COOKIE
+from gateway.deployment import Deployment
+
+_READING = ("GET", "HEAD")
+_bearer = HTTPBearer(
+    auto_error=False, description="An API key, which `fornada keys create` makes, or a token."
+)
+
+
+def deployment_of(request: Request) -> Deployment:
+    """The deployment behind the gateway."""
+    deployment: Deployment = request.app.state.deployment
+    return deployment
+
+
+TheDeployment = Annotated[Deployment, Depends(deployment_of)]
+
+
+async def caller(
+    request: Request,
+    deployment: TheDeployment,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    """The caller of a request; one that only reads may come from a page of the console.
+
+    Raises:
+        UnauthenticatedError: It has no valid key or token.
+        RateExceededError: The caller has made as many requests as it may.
+    """
+    session = request.cookies.get(COOKIE)
+    if credentials is None and session is not None and request.method in _READING:
+        principal = await run_in_threadpool(deployment.sessions.principal_of, session)
+        if principal is not None:
+            return principal
+    credential = None if credentials is None else credentials.credentials
+    known = deployment.identity.known_caller(credential)
+    if known is not None:
+        return known
+    return await run_in_threadpool(deployment.identity.caller, credential)
+
+
+Caller = Annotated[Principal, Depends(caller)]

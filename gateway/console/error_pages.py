@@ -1,0 +1,90 @@
+"""Errors as pages: what happened, and what to do."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from fornada.errors import FornadaError
+from fornada.logs import get_logger
+from gateway.console.pages import pages_of
+from gateway.console.viewers import LoginNeededError
+from gateway.http.problems import problem_response
+
+log = get_logger(__name__)
+
+#: Paths of the API, whose callers get a problem document even where there is nothing.
+_API_PATHS = ("/v1/", "/v2/")
+_TITLES = {
+    HTTPStatus.NOT_FOUND: "Not found",
+    HTTPStatus.FORBIDDEN: "Not allowed",
+    HTTPStatus.METHOD_NOT_ALLOWED: "Not possible here",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Unavailable for now",
+}
+
+
+def add_error_pages(app: FastAPI) -> None:
+    """Answer every error of `app` with a page; a traceback never leaves."""
+    app.add_exception_handler(LoginNeededError, _login)
+    app.add_exception_handler(FornadaError, _of_ours)
+    app.add_exception_handler(RequestValidationError, _of_request)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_any)
+
+
+async def _login(_: Request, exc: Exception) -> Response:
+    if not isinstance(exc, LoginNeededError):
+        raise exc
+    return RedirectResponse(exc.login_path, HTTPStatus.SEE_OTHER)
+
+
+async def _of_ours(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, FornadaError):
+        raise exc
+    if exc.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("page failed", code=type(exc).__name__, error=str(exc))
+    return _page(request, exc.http_status, exc.public_text)
+
+
+async def _of_request(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, RequestValidationError):
+        raise exc
+    wrong = exc.errors()[0]
+    where = ".".join(map(str, wrong["loc"][1:])) or "the request"
+    return _page(request, HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {wrong['msg']}")
+
+
+async def _of_http(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, HTTPException):
+        raise exc
+    path = request.url.path
+    if path.startswith(_API_PATHS):
+        return problem_response(
+            request,
+            status=exc.status_code,
+            code=HTTPStatus(exc.status_code).phrase.replace(" ", ""),
+            detail=f"{exc.detail}: {request.method} {path}; see /docs",
+            headers=dict(exc.headers or {}),
+        )
+    what = f"There is no page {path}." if exc.status_code == HTTPStatus.NOT_FOUND else exc.detail
+    return _page(request, exc.status_code, what)
+
+
+async def _of_any(request: Request, exc: Exception) -> Response:
+    log.error("page failed", code=type(exc).__name__, exc_info=exc)
+    why = "The gateway failed; its log says why, under the request's id."
+    return _page(request, HTTPStatus.INTERNAL_SERVER_ERROR, why)
+
+
+def _page(request: Request, status: int, detail: str) -> Response:
+    return pages_of(request).render(
+        request,
+        "error",
+        http_status=status,
+        code=status,
+        heading=_TITLES.get(HTTPStatus(status), HTTPStatus(status).phrase),
+        detail=detail,
+        request_id=getattr(request.state, "request_id", ""),
+    )

@@ -1,0 +1,71 @@
+"""The failed items of a job, some at a time: those of a large job are far apart."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from fornada.jobs.store import JobStore
+from fornada.parallel import in_parallel
+from gateway.console.items.shard_results import ShardResults
+from gateway.console.job_access import View
+from producer.shard_reader import Found, ShardReader
+
+#: Shards whose outcomes are read for one page.
+_MOST_EXAMINED = 2048
+_AT_A_TIME = 64
+
+
+class FailedItem(NamedTuple):
+    """An item without a result."""
+
+    item: int
+    item_id: str
+    reason: str
+
+
+class FailedPage(NamedTuple):
+    """Some failed items, in order."""
+
+    items: list[FailedItem]
+    #: The item from which the next page looks on; `None` where there are no more.
+    next_item: int | None
+
+
+def failed_page(
+    view: View, *, first_item: int, count: int, results: ShardResults, jobs: JobStore
+) -> FailedPage:
+    """Failed items from `first_item` on, at most `count`; fewer where many shards have none.
+
+    Raises:
+        IntegrityError: Stored ids or outcomes are not those of the job.
+        StoreError: The store cannot be reached.
+    """
+    manifest = view.manifest
+    starts, reader = manifest.shards.starts, ShardReader(manifest, jobs=jobs)
+    ends = [*starts[1:], manifest.item_count]
+    shards = [n for n in _ended(view) if ends[n] > first_item]
+    found: list[FailedItem] = []
+
+    def errors_of(shard: int) -> dict[int, str]:
+        outcome = results.outcome(view, shard)
+        return {} if outcome is None else reader.errors(Found(shard, outcome))
+
+    for begin in range(0, min(len(shards), _MOST_EXAMINED), _AT_A_TIME):
+        some = shards[begin : begin + _AT_A_TIME]
+        for shard, errors in zip(some, in_parallel(errors_of, some), strict=True):
+            start = starts[shard]
+            wanted = sorted(n for n in errors if start + n >= first_item)
+            ids = reader.item_ids(shard) if wanted else []
+            for position in wanted:
+                if len(found) == count:
+                    return FailedPage(found, start + position)
+                found.append(FailedItem(start + position, ids[position], errors[position]))
+    left = shards[_MOST_EXAMINED:]
+    return FailedPage(found, starts[left[0]] if left else None)
+
+
+def _ended(view: View) -> Sequence[int]:
+    if view.final is not None:
+        ranges = view.final.outcome_ranges
+        return [n for first, last in ranges for n in range(first, last + 1)]
+    count = len(view.manifest.shards)
+    return sorted(n for n in (view.progress.done if view.progress else ()) if n < count)

@@ -1,0 +1,99 @@
+"""`/jobs/{id}`: one job."""
+
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from fornada.jobs.job_inputs import source_of
+from gateway.auth.scopes import Scope
+from gateway.console.items.cards import Card
+from gateway.console.items.failed import failed_page
+from gateway.console.items.survey import Survey
+from gateway.console.job_access import View
+from gateway.console.job_pages.visit import JobVisit, TheJobVisit
+from gateway.console.pages import PART
+from producer.exporting.catalog import FORMATS
+
+router = APIRouter(prefix="/jobs/{job_id}")
+
+#: Jobs of more shards open before their items and outcomes are read.
+_FEW_SHARDS = 48
+_FEW_CARDS = 8
+#: What says most of a job's outcomes: they are read when these parts of a page are asked for.
+READ_PARTS = ("outcomes", "failed", "gallery")
+
+
+@router.get("")
+def job(
+    visit: TheJobVisit,
+    all: bool = False,  # noqa: A002, FBT001, FBT002 - its name in URLs
+) -> HTMLResponse:
+    """The job now, and what its outcomes say."""
+    view = visit.view
+    part = visit.visit.request.query_params.get(PART)
+    is_small = len(view.manifest.shards) <= _FEW_SHARDS
+    reads = part in READ_PARTS or (part is None and (all or is_small))
+    found = _Found()
+    if reads and visit.visit.viewer.may(Scope.RESULTS_READ):
+        found = _read(visit)
+    return visit.render(
+        "job",
+        view=view,
+        source=source_of(view.manifest),
+        formats=list(FORMATS),
+        shard_counts=shard_counts(view),
+        reads=reads,
+        survey=found.survey,
+        failed_cards=found.failed,
+        training_shares={},
+        gallery=found.gallery,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """What outcomes and results say."""
+
+    survey: Survey | None = None
+    failed: list[Card] = field(default_factory=list)
+    gallery: list[Card] = field(default_factory=list)
+
+
+def _read(visit: JobVisit) -> _Found:
+    view, survey = visit.results, visit.survey
+    failed: list[Card] = []
+    if view.status.items_failed != 0:
+        page = failed_page(
+            view,
+            first_item=0,
+            count=_FEW_CARDS,
+            results=visit.cards.results,
+            jobs=visit.jobs.store,
+        )
+        failed = visit.cards.some(view, [found.item for found in page.items])
+    if survey.certainty is not None:
+        shown = survey.certainty.items[:_FEW_CARDS].tolist()
+    else:
+        # Without classes nothing is uncertain: the first ones.
+        count = min(view.manifest.item_count, _FEW_CARDS if survey.shards_done else 0)
+        shown = list(range(count))
+    return _Found(survey=survey, failed=failed, gallery=visit.cards.some(view, shown))
+
+
+def shard_counts(view: View) -> list[tuple[str, str, int]]:
+    """Letter on the map, words, and number of shards in each state."""
+    status = view.status
+    dead = status.shards_dead or 0
+    found = [("d", "done", status.shards_done - dead)]
+    if view.progress is not None:
+        left = status.shards_queued
+        queued = min(left, len(view.progress.enqueued.keys() - view.progress.done))
+        found += [
+            ("r", "running", status.shards_running),
+            ("q", "queued", queued),
+            ("w", "waiting", left - queued),
+        ]
+    elif view.final is not None and view.final.shards_missing:
+        found.append(("n", "not run", view.final.shards_missing))
+    return [*found, ("x", "dead", dead)]

@@ -1,0 +1,1 @@
+"""Try a model: a few items that people drop or paste, predicted now; nothing is kept."""

@@ -1,0 +1,71 @@
+"""The deployment behind a gateway: all that its endpoints reach, opened once."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from fornada.coordination.redis import RedisCoordination
+from fornada.queue.celery_queue import CelerySender
+from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
+from fornada.storage.opening import open_store
+from fornada.trust.input_prefixes import InputPrefixes
+from gateway.auth.api_keys import ApiKeys
+from gateway.auth.identity import Identity
+from gateway.auth.quotas import Quotas
+from gateway.auth.sessions import Sessions
+from gateway.http.origins import LOOPBACK_HOSTS
+from model_store.store import ModelStore
+from producer.asynchronous.client import AsyncClient
+from producer.client import Client
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deployment:
+    """What the endpoints reach. Safe to share between threads."""
+
+    settings: Settings
+    objects: ObjectStore
+    client: Client
+    #: The same for the endpoints that run in the event loop.
+    async_client: AsyncClient
+    models: ModelStore
+    identity: Identity
+    quotas: Quotas
+    sessions: Sessions
+    prefixes: InputPrefixes
+
+    @classmethod
+    def of(
+        cls, settings: Settings, *, objects: ObjectStore, client: Client, identity: Identity
+    ) -> Self:
+        """The deployment whose store, client and callers are given."""
+        return cls(
+            settings=settings,
+            objects=objects,
+            client=client,
+            async_client=AsyncClient(client),
+            models=ModelStore(objects=objects),
+            identity=identity,
+            quotas=Quotas(client=client),
+            sessions=Sessions(settings=settings, objects=objects, identity=identity),
+            prefixes=InputPrefixes.from_settings(settings),
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The deployment that `settings` name; nothing is contacted yet."""
+        objects = open_store(settings)
+        client = Client(
+            objects=objects,
+            coordination=RedisCoordination.from_settings(settings),
+            sender=CelerySender.from_settings(settings),
+            settings=settings,
+        )
+        identity = Identity.from_settings(settings, api_keys=ApiKeys(objects=objects))
+        return cls.of(settings, objects=objects, client=client, identity=identity)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names by which browsers and services reach the gateway."""
+        named = self.settings.gateway_hosts
+        return list(LOOPBACK_HOSTS) if named is None else [n.strip() for n in named.split(",")]

@@ -1,0 +1,128 @@
+"""Errors as RFC 9457 problem documents: status, code and remedy follow from the error's class."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from fornada.errors import FornadaError
+from fornada.logs import get_logger
+
+log = get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+#: A full queue and an overloaded store are worth another try after this time.
+_RETRY_AFTER_S = 1
+#: More wrong fields are counted and not listed.
+_MOST_LISTED = 20
+
+
+class WrongField(BaseModel):
+    """One thing that is wrong with a request."""
+
+    where: str = Field(description="The field, `body.input.uri`, or the item.")
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457: why a request failed."""
+
+    type: str = "about:blank"
+    title: str = Field(description="What the status means.")
+    status: int
+    code: str = Field(description="The class of the error, as the Python client names it.")
+    detail: str = Field(description="The fact, with its values, then the remedy.")
+    instance: str = Field(description="The request's id, which is in the gateway's log.")
+    errors: list[WrongField] = Field(default_factory=list)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer every error of `app` with a problem document; a traceback never leaves."""
+    app.add_exception_handler(FornadaError, _of_ours)
+    app.add_exception_handler(RequestValidationError, _of_request)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_any)
+
+
+def problem_response(
+    request: Request,
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    errors: Sequence[WrongField] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """A problem document as the answer to `request`."""
+    problem = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        instance=getattr(request.state, "request_id", ""),
+        errors=list(errors),
+    )
+    return JSONResponse(
+        problem.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers
+    )
+
+
+async def _of_ours(request: Request, exc: Exception) -> JSONResponse:
+    if not isinstance(exc, FornadaError):
+        raise exc
+    if exc.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request failed", code=type(exc).__name__, error=str(exc))
+    headers = {"Retry-After": str(_RETRY_AFTER_S)} if exc.http_status in (429, 503) else {}
+    if exc.http_status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem_response(
+        request,
+        status=exc.http_status,
+        code=type(exc).__name__,
+        detail=exc.public_text,
+        headers=headers,
+    )
+
+
+async def _of_request(request: Request, exc: Exception) -> JSONResponse:
+    if not isinstance(exc, RequestValidationError):
+        raise exc
+    found = exc.errors()
+    errors = [
+        WrongField(where=".".join(map(str, error["loc"])), message=error["msg"])
+        for error in found[:_MOST_LISTED]
+    ]
+    count = f"{len(found)} fields are" if len(found) > 1 else "1 field is"
+    return problem_response(
+        request,
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        code="RequestError",
+        detail=f"{count} wrong: {errors[0].where}: {errors[0].message}; see /docs",
+        errors=errors,
+    )
+
+
+async def _of_http(request: Request, exc: Exception) -> JSONResponse:
+    if not isinstance(exc, HTTPException):
+        raise exc
+    return problem_response(
+        request,
+        status=exc.status_code,
+        code=HTTPStatus(exc.status_code).phrase.replace(" ", ""),
+        detail=f"{exc.detail}: {request.method} {request.url.path}; see /docs",
+        headers=dict(exc.headers or {}),
+    )
+
+
+async def _of_any(request: Request, exc: Exception) -> JSONResponse:
+    log.error("request failed", code=type(exc).__name__, exc_info=exc)
+    return problem_response(
+        request,
+        status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        code="InternalError",
+        detail="the gateway failed; its log says why, under the request's id",
+    )

@@ -1,0 +1,1 @@
+"""Jobs as they go on, streamed to whoever follows them."""

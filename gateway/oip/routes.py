@@ -1,0 +1,193 @@
+"""/v2: the protocol's endpoints."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from fornada.errors import UsageError
+from gateway.auth.callers import Caller, TheDeployment
+from gateway.auth.principal import Principal
+from gateway.auth.scopes import Scope
+from gateway.deployment import Deployment
+from gateway.oip.documents import (
+    ErrorDocument,
+    InferRequest,
+    InferResponse,
+    LiveDocument,
+    ModelDocument,
+    ModelReadyDocument,
+    ReadyDocument,
+    ServerDocument,
+)
+from gateway.oip.requests import Given, given_tensors, parsed, timeout_of
+from gateway.oip.responses import Answer, answer_of
+from gateway.oip.routing import OipRoute
+from gateway.predicting.bodies import read_body
+from gateway.predicting.outputs import size_bytes
+from model_store.manifest import ModelManifest
+
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+#: Larger bodies and outputs are read and written in a thread.
+_LARGE_BYTES = 64 * 1024
+_BINARY: dict[str, Any] = {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+}
+
+router = APIRouter(
+    prefix="/v2",
+    tags=["open inference protocol"],
+    route_class=OipRoute,
+    responses={
+        status: {"model": ErrorDocument, "description": why}
+        for status, why in ((400, "The request is wrong."), (422, "The items are wrong."))
+    },
+)
+
+Name = Annotated[str, Path(description="`name@alias`, `name:version`, or `name` for the newest.")]
+HeaderLength = Annotated[
+    str | None, Header(description="Bytes of JSON before the binary data.", max_length=20)
+]
+Version = Annotated[str, Path(pattern=r"^[0-9]{1,9}$", description="A version of the model.")]
+
+
+@router.get("")
+async def server() -> ServerDocument:
+    """The server, and the extensions of the protocol that it has."""
+    return ServerDocument()
+
+
+@router.get("/health/live")
+async def live() -> LiveDocument:
+    """Whether the server lives."""
+    return LiveDocument()
+
+
+@router.get("/health/ready")
+async def ready(deployment: TheDeployment) -> ReadyDocument:
+    """Whether the server reaches Redis, through which it asks workers."""
+    await run_in_threadpool(deployment.client.predictions.waiting_count)
+    return ReadyDocument()
+
+
+@router.get("/models/{model}")
+async def show(deployment: TheDeployment, caller: Caller, model: Name) -> ModelDocument:
+    """What a model takes and gives; -1 is the items' axis, or a side that varies."""
+    manifest = await _seen_model(deployment, caller, model)
+    versions = await run_in_threadpool(deployment.models.versions, manifest.name)
+    return ModelDocument.of(manifest, versions)
+
+
+@router.get("/models/{model}/versions/{version}")
+async def show_version(
+    deployment: TheDeployment, caller: Caller, model: Name, version: Version
+) -> ModelDocument:
+    """What a version of a model takes and gives."""
+    return await show(deployment, caller, _version_of(model, version))
+
+
+@router.get("/models/{model}/ready")
+async def model_ready(deployment: TheDeployment, caller: Caller, model: Name) -> ModelReadyDocument:
+    """Whether there is such a model; workers load it at its first call."""
+    manifest = await _seen_model(deployment, caller, model)
+    return ModelReadyDocument(name=manifest.name)
+
+
+@router.get("/models/{model}/versions/{version}/ready")
+async def version_ready(
+    deployment: TheDeployment, caller: Caller, model: Name, version: Version
+) -> ModelReadyDocument:
+    """Whether there is such a version of a model."""
+    return await model_ready(deployment, caller, _version_of(model, version))
+
+
+_INFER: dict[str, Any] = {
+    "response_model": InferResponse,
+    "responses": {200: {"content": _BINARY}},
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": InferRequest.model_json_schema()},
+                **_BINARY,
+            },
+        }
+    },
+}
+
+
+@router.post("/models/{model}/infer", **_INFER)
+async def infer(
+    request: Request,
+    deployment: TheDeployment,
+    caller: Caller,
+    model: Name,
+    inference_header_content_length: HeaderLength = None,
+) -> Response:
+    """Predict the items in the request's tensors, along their first axis; nothing is kept.
+
+    BYTES for an input of images are image files, made items as the model says. If an item fails,
+    the request does.
+    """
+    caller.require(Scope.PREDICT)
+    manifest = await deployment.async_client.recent_model(model)
+    body = await read_body(request)
+    length = inference_header_content_length
+    wanted, given = await _apart(len(body), _read, body, length, manifest)
+    result = await deployment.async_client.predict_with(
+        given, model=manifest, timeout_s=timeout_of(wanted)
+    )
+    answer: Answer = await _apart(size_bytes(result), answer_of, wanted, result)
+    if answer.json_bytes is None:
+        return Response(answer.body, media_type="application/json")
+    return Response(
+        answer.body,
+        media_type="application/octet-stream",
+        headers={_HEADER_LENGTH: str(answer.json_bytes)},
+    )
+
+
+@router.post("/models/{model}/versions/{version}/infer", **_INFER)
+async def infer_version(  # noqa: PLR0917 - FastAPI passes them by name
+    request: Request,
+    deployment: TheDeployment,
+    caller: Caller,
+    model: Name,
+    version: Version,
+    inference_header_content_length: HeaderLength = None,
+) -> Response:
+    """The same by a version of the model."""
+    named = _version_of(model, version)
+    return await infer(request, deployment, caller, named, inference_header_content_length)
+
+
+def _read(
+    body: bytes, header_length: str | None, model: ModelManifest
+) -> tuple[InferRequest, Given]:
+    request, binary = parsed(body, header_length)
+    return request, given_tensors(request, binary, model)
+
+
+async def _apart(work_bytes: int, work: Any, *args: Any) -> Any:
+    """What `work` returns, which runs in a thread if it takes long."""
+    if work_bytes > _LARGE_BYTES:
+        return await run_in_threadpool(work, *args)
+    return work(*args)
+
+
+async def _seen_model(deployment: Deployment, caller: Principal, model: str) -> ModelManifest:
+    """The model that a request names.
+
+    Raises:
+        ForbiddenError: The caller may neither predict nor see models.
+        ModelNotFoundError: There is none.
+    """
+    if Scope.PREDICT not in caller.scopes:
+        caller.require(Scope.MODELS_READ)
+    return await deployment.async_client.recent_model(model)
+
+
+def _version_of(model: str, version: str) -> str:
+    if ":" in model or "@" in model:
+        raise UsageError(f"{model!r} names a version, and the path another; leave one of them out")
+    return f"{model}:{version}"

@@ -1,0 +1,61 @@
+"""Routes whose errors have the protocol's own shape."""
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from fornada.errors import FornadaError
+from fornada.logs import get_logger
+from gateway.oip.documents import ErrorDocument
+
+log = get_logger(__name__)
+
+_TRY_AGAIN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+class OipRoute(APIRoute):
+    """A route that answers every error with `{"error": …}`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of requests."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except FornadaError as exc:
+                return _of_ours(exc)
+            except RequestValidationError as exc:
+                first = exc.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                return _error(HTTPStatus.BAD_REQUEST, f"{where}: {first['msg']}")
+            except HTTPException as exc:
+                return _error(exc.status_code, str(exc.detail))
+            except Exception:
+                log.exception("request failed")
+                return _error(
+                    HTTPStatus.INTERNAL_SERVER_ERROR,
+                    "the gateway failed; its log says why, under the request's id",
+                )
+
+        return answer
+
+
+def _of_ours(exc: FornadaError) -> Response:
+    if exc.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request failed", code=type(exc).__name__, error=str(exc))
+    return _error(exc.http_status, exc.public_text)
+
+
+def _error(status: int, text: str) -> Response:
+    headers = {}
+    if status in _TRY_AGAIN:
+        headers["Retry-After"] = "1"
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(ErrorDocument(error=text).model_dump(), status, headers)

@@ -1,0 +1,1 @@
+"""What requests for predictions bring, and how their answers are written."""

@@ -1,0 +1,60 @@
+"""Serve the gateway until a signal ends it."""
+
+import contextlib
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from fornada.errors import StackError
+from gateway.http.heads import BoundedHeads
+from gateway.live.jobs import LiveJobs
+
+_KEEP_ALIVE_S = 30
+_GRACE_S = 30
+_MOST_CONNECTIONS = 2048
+
+
+class GatewayServer(uvicorn.Server):
+    """A server of the gateway, which ends streams of events before it waits for requests."""
+
+    def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
+        self._live: LiveJobs = app.state.live
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=BoundedHeads,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # No header of a caller's own is believed; a proxy's address is in nobody's interest.
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+            limit_concurrency=_MOST_CONNECTIONS,
+        )
+        super().__init__(config)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all connections."""
+        self._live.close()
+        await super().shutdown(sockets)
+
+
+def serve(app: FastAPI, *, host: str, port: int) -> None:
+    """Serve `app`; return once a signal has ended it and its requests are answered.
+
+    Args:
+        app: The gateway.
+        host: The address to listen on.
+        port: Its port.
+
+    Raises:
+        StackError: It did not start.
+    """
+    server = GatewayServer(app, host=host, port=port)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise StackError("the gateway did not start; its log says why")

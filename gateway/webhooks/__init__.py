@@ -1,0 +1,1 @@
+"""Webhooks: callers' services are called when their jobs end."""

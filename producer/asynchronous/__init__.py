@@ -1,0 +1,1 @@
+"""The client for services that are asynchronous themselves."""

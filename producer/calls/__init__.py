@@ -1,0 +1,1 @@
+"""Calls without a job, as their callers see them: sent together, answered each."""

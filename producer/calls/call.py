@@ -1,0 +1,119 @@
+"""One call: the items as they are sent, and who waits for the answer."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from fornada.calls.frames import MAX_CALL_BYTES, AnswerFrame, PredictRequest, request_frame
+from fornada.errors import CallTooLargeError, UsageError
+from fornada.formats.items import Array
+from fornada.formats.tensor_file import Column, column_bytes, to_tensor_file
+from fornada.records import JOB_VERSION, ModelPin
+from fornada.tensors import InputTensor
+from fornada.trust.deployment_keys import DeploymentKeys
+from producer.options import check_seconds
+
+MAX_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A call that waits to be sent, or for its answer."""
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    #: One array of numbers, or a tensor file.
+    items: Array | bytes
+    item_count: int
+    pin: ModelPin
+    timeout_s: float
+    #: When nobody waits any more, by the monotonic clock.
+    due_s: float
+    future: Future[AnswerFrame]
+
+    @classmethod
+    def of(
+        cls,
+        columns: Sequence[Column],
+        takes: Sequence[InputTensor],
+        pin: ModelPin,
+        *,
+        timeout_s: float,
+        future: Future[AnswerFrame],
+    ) -> Self:
+        """The call of items, a column for each input.
+
+        Raises:
+            UsageError: It is too large, or `timeout_s` is out of range.
+        """
+        check_seconds(timeout_s, "timeout_s")
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise UsageError(f"timeout_s is {timeout_s:g}; give up to {MAX_TIMEOUT_S:g} seconds")
+        return cls(
+            items=_sent(columns, takes),
+            item_count=len(columns[0]),
+            pin=pin,
+            timeout_s=float(timeout_s),
+            due_s=time.monotonic() + timeout_s,
+            future=future,
+        )
+
+    def frame(self, *, client: str, now_ms: int, deployment_keys: DeploymentKeys) -> bytes:
+        """The call as it is sent.
+
+        Args:
+            client: Names the list that the answer goes to.
+            now_ms: Now, by the clock of deadlines.
+            deployment_keys: The first one signs.
+
+        Raises:
+            UsageError: A call cannot have such items.
+        """
+        items = self.items
+        if isinstance(items, bytes):
+            what: dict[str, Any] = {"format": "safetensors"}
+        else:
+            what = {"item_dtype": items.dtype.name, "item_shape": list(items.shape[1:])}
+        try:
+            header = PredictRequest(
+                schema_version=JOB_VERSION,
+                id=self.id,
+                client=client,
+                model=self.pin,
+                item_count=self.item_count,
+                deadline_ms=now_ms + round(self.timeout_s * 1000),
+                **what,
+            )
+        except ValidationError as exc:
+            kind = "a tensor file" if isinstance(items, bytes) else f"{items.dtype} {items.shape}"
+            raise UsageError(
+                f"{self.item_count} items as {kind} cannot be sent in a call; submit them as a job"
+            ) from exc
+        return request_frame(header, items, deployment_keys=deployment_keys)
+
+
+def _sent(columns: Sequence[Column], takes: Sequence[InputTensor]) -> Array | bytes:
+    """What a call has of the items: one array of numbers, or a tensor file.
+
+    Raises:
+        UsageError: It is too large.
+    """
+    _check_size(sum(map(column_bytes, columns)))
+    if len(takes) == 1 and takes[0].dtype != "string" and not isinstance(columns[0], list):
+        return columns[0]
+    named = {tensor.name: column for tensor, column in zip(takes, columns, strict=True)}
+    data = to_tensor_file(named, takes)
+    _check_size(len(data))
+    return data
+
+
+def _check_size(item_bytes: int) -> None:
+    if item_bytes > MAX_CALL_BYTES:
+        raise CallTooLargeError(
+            f"{item_bytes} bytes of items exceed the limit of a call ({MAX_CALL_BYTES}); submit "
+            "them as a job"
+        )

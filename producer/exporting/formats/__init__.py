@@ -1,0 +1,1 @@
+"""The formats of exported results, a module each."""

@@ -1,0 +1,1 @@
+"""List jobs, and the shards of one."""

@@ -1,0 +1,1 @@
+"""A deployment behind a gateway, reached over HTTP alone."""

@@ -1,0 +1,149 @@
+"""What the command line does, through a gateway alone."""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fornada.errors import UsageError
+from model_store.images import ImageOptions
+from producer.inputs.interface import LocalFiles, StoredImages
+from producer.inputs.paths import find_files
+from producer.inputs.tables.interface import Columns
+from producer.job_status import JobStatus
+from producer.remote.gateway import Gateway
+from producer.remote.job import RemoteJob, pages, status_of
+from producer.remote.upload import MultipartBody, Part
+from producer.upkeep.backlog import Backlog, WorkCount
+from producer.upkeep.verification import Difference, Verification
+
+_PAGE = 200
+
+
+class RemoteClient:
+    """Jobs behind a gateway. Methods are those of `Client`, as far as commands need them."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def submit(
+        self,
+        inputs: LocalFiles | StoredImages,
+        *,
+        model: str,
+        idempotency_key: str | None = None,
+        items_per_shard: int | None = None,
+        deadline_s: float | None = None,
+        max_failed: int | str | None = None,
+        strict: bool = False,
+        tags: Mapping[str, str] | None = None,
+        image: ImageOptions | None = None,
+        columns: Mapping[str, Columns] | None = None,
+        id_column: str | None = None,
+    ) -> RemoteJob:
+        """Submit items as a job; as `Client.submit`.
+
+        Raises:
+            FornadaError: As the gateway says.
+        """
+        request: dict[str, Any] = {
+            "model": model,
+            "items_per_shard": items_per_shard,
+            "deadline_s": deadline_s,
+            "max_failed": max_failed,
+            "strict": strict or None,
+            "tags": dict(tags or {}) or None,
+            "image": None if image is None else dict(image),
+            "columns": None if columns is None else dict(columns),
+            "id_column": id_column,
+        }
+        stated = {name: value for name, value in request.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
+        if isinstance(inputs, StoredImages):
+            stated["input"] = {
+                "type": "s3",
+                "uri": f"s3://{inputs.bucket}/{inputs.prefix}",
+                "include": list(inputs.selection.include),
+                "exclude": list(inputs.selection.exclude),
+            }
+            document = self._gateway.post("/v1/jobs", stated, headers=headers)
+        else:
+            body = MultipartBody(stated, list(_parts(inputs, strict=strict)))
+            document = self._gateway.send(
+                "/v1/jobs", body, headers={**headers, "Content-Type": body.content_type}
+            )
+        return RemoteJob(document, gateway=self._gateway)
+
+    def job(self, job_id: str) -> RemoteJob:
+        """The job with this id.
+
+        Raises:
+            JobNotFoundError: There is none, or not for this key.
+        """
+        return RemoteJob(self._gateway.get(f"/v1/jobs/{job_id}"), gateway=self._gateway)
+
+    def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
+        """The statuses of the newest `limit` jobs of the key's owner, newest first."""
+        found: list[JobStatus] = []
+        query = {"limit": min(_PAGE, limit or _PAGE)}
+        for document in pages(self._gateway, "/v1/jobs", query):
+            found.append(status_of(document))
+            if len(found) == limit:
+                break
+        return found
+
+    def backlog(self) -> Backlog:
+        """The unfinished work of all jobs, in shards and in items."""
+        stages = self._gateway.get("/v1/backlog")
+        names = ("waiting", "queued", "reserved", "running")
+        return Backlog(**{name: WorkCount(**stages[name]) for name in names})
+
+    def resume(self, job_id: str) -> RemoteJob:
+        """As `Client.resume`."""
+        return self._post_to(job_id, "resume")
+
+    def retry_failed(self, job_id: str) -> RemoteJob:
+        """As `Client.retry_failed`."""
+        return self._post_to(job_id, "retry-failed")
+
+    def verify(
+        self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
+    ) -> Verification:
+        """As `Client.verify`."""
+        path = f"/v1/jobs/{job_id}"
+        again = RemoteJob(
+            self._gateway.post(f"{path}/verify", {"sample": sample}), gateway=self._gateway
+        )
+        again.wait(timeout_s)
+        found = self._gateway.get(f"{path}/verifications/{again.id}")
+        first = found["first_difference"]
+        return Verification(
+            job_id=found["job_id"],
+            verification_id=found["id"],
+            shards=found["shards"],
+            items=found["items"],
+            shards_differing=found["shards_differing"],
+            first_difference=None if first is None else Difference(**first),
+            engines=None if found["engines"] is None else tuple(found["engines"]),
+        )
+
+    def _post_to(self, job_id: str, action: str) -> RemoteJob:
+        document = self._gateway.post(f"/v1/jobs/{job_id}/{action}")
+        return RemoteJob(document, gateway=self._gateway)
+
+
+def _parts(given: LocalFiles, *, strict: bool) -> Iterator[Part]:
+    """The files, each under its path below what all of them have in common.
+
+    Raises:
+        InputError: One does not exist, or there is none.
+        UsageError: One cannot be read.
+    """
+    found = find_files(given, strict=strict)
+    paths = [os.path.abspath(file.path) for file in found]  # noqa: PTH100 - links stay
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    for file, path in zip(found, paths, strict=True):
+        if file.error is not None:
+            raise UsageError(f"{file.error}; leave it out, or mend it")
+        yield Part(os.path.relpath(path, root), Path(path))

@@ -1,0 +1,154 @@
+"""A job behind a gateway."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from fornada.errors import WaitTimeoutError
+from fornada.jobs.outcome import JobState
+from producer.job_reader import DeadShard, FailedItem
+from producer.job_status import JobStatus
+from producer.remote.gateway import Gateway, Query
+
+_FIRST_POLL_S = 0.1
+_LAST_POLL_S = 2.0
+
+
+class RemoteJob:
+    """A job; every call asks the gateway."""
+
+    def __init__(self, document: dict[str, Any], *, gateway: Gateway) -> None:
+        self._document = document
+        self._gateway = gateway
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return str(self._document["id"])
+
+    @property
+    def item_count(self) -> int:
+        """Items in all shards."""
+        return int(self._document["counts"]["total"])
+
+    @property
+    def allows_failed_items(self) -> bool:
+        """Whether its submitter said how many items may fail."""
+        return self._document.get("max_failed") is not None
+
+    @property
+    def _path(self) -> str:
+        return f"/v1/jobs/{self.id}"
+
+    def status(self) -> JobStatus:
+        """The job's state now."""
+        self._document = self._gateway.get(self._path)
+        return status_of(self._document)
+
+    def wait(
+        self,
+        timeout_s: float | None = None,
+        *,
+        on_progress: Callable[[JobStatus], None] | None = None,
+    ) -> JobStatus:
+        """Wait until the job ends; as `Job.wait`."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        poll_s = _FIRST_POLL_S
+        while True:
+            status = self.status()
+            if on_progress is not None:
+                on_progress(status)
+            if status.ended:
+                return status
+            left_s = float("inf") if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
+                raise WaitTimeoutError(
+                    f"job {self.id} has {status.shards_done} of {status.shards} shards after "
+                    f"{timeout_s:g} s; it continues, so wait again or see "
+                    f"`fornada jobs show {self.id}`"
+                )
+            time.sleep(min(poll_s, left_s))
+            poll_s = min(_LAST_POLL_S, poll_s * 1.5)
+
+    def cancel(self, reason: str) -> JobStatus:  # noqa: ARG002 - the gateway says who cancels
+        """Stop the job; as `Job.cancel`."""
+        return status_of(self._gateway.post(f"{self._path}/cancel"))
+
+    def item_errors(self) -> Iterator[FailedItem]:
+        """The failed items, in order, and why."""
+        for line in _lines(self._gateway.chunks(f"{self._path}/errors")):
+            found = json.loads(line)
+            yield FailedItem(found["item"], found["item_id"], found["reason"])
+
+    def dead_shards(self) -> Iterator[DeadShard]:
+        """The dead shards, in order, and why."""
+        for shard in pages(self._gateway, f"{self._path}/shards", {"state": "dead"}):
+            yield DeadShard(
+                shard=shard["shard"],
+                first_item=shard["first_item"],
+                item_count=shard["items"],
+                reason=shard["reason"] or "",
+                detail=shard["detail"] or "",
+            )
+
+    def results(
+        self, fmt: str, *, top_k: int | None = None, partial: bool = False
+    ) -> Iterator[bytes]:
+        """The results as the bytes of a file of that format, as they come."""
+        query = {"format": fmt, "top_k": top_k, "partial": "true" if partial else None}
+        return self._gateway.chunks(f"{self._path}/results", query)
+
+
+def pages(gateway: Gateway, path: str, query: Query) -> Iterator[dict[str, Any]]:
+    """All that a listing has, page by page."""
+    cursor: str | None = None
+    while True:
+        page = gateway.get(path, {**query, "cursor": cursor})
+        yield from page["data"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+
+
+def status_of(document: dict[str, Any]) -> JobStatus:
+    """The status that a job's document states."""
+    counts, shards, model = document["counts"], document["shards"], document["model"]
+    return JobStatus(
+        job_id=document["id"],
+        state=JobState(document["state"]),
+        model=f"{model['name']}:{model['version']}",
+        model_sha256=model["sha256"],
+        items=counts["total"],
+        items_done=counts["total"] - counts["pending"],
+        items_ok=counts["ok"],
+        items_failed=counts["failed"],
+        shards=shards["total"],
+        shards_done=shards["done"],
+        shards_dead=shards["dead"],
+        shards_running=shards["running"],
+        shards_queued=shards["queued"],
+        attempts=document["attempts"],
+        orientations_ignored=document["orientations_ignored"],
+        created_at=datetime.fromisoformat(document["created_at"]),
+        started_at=_moment(document["started_at"]),
+        ended_at=_moment(document["ended_at"]),
+        items_per_s=document["items_per_s"],
+        eta_s=document["eta_s"],
+        reason=document["reason"],
+        tags=document["tags"],
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, lines)
+    if rest:
+        yield rest

@@ -1,0 +1,58 @@
+"""A gateway on a real socket, in this process."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import httpx2
+from fastapi import FastAPI
+
+from gateway.server import GatewayServer
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve `app`; yields its URL."""
+    server = GatewayServer(app, host="127.0.0.1", port=0)
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+        thread = threading.Thread(
+            target=partial(asyncio.run, server.serve(sockets=[listening])), daemon=True
+        )
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+class Event(NamedTuple):
+    """A server-sent event."""
+
+    name: str
+    data: Any
+
+
+def events_of(answer: httpx2.Response) -> Iterator[Event]:
+    """The events of a stream, as they come; a comment is an event without data."""
+    name, data = "", ""
+    for line in answer.iter_lines():
+        field, _, value = line.partition(":")
+        if field == "event":
+            name = value.strip()
+        elif field == "data":
+            data = value
+        elif line.startswith(":"):
+            yield Event("comment", None)
+        elif not line and name:
+            yield Event(name, json.loads(data))
+            name = ""

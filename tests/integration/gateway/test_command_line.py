@@ -1,0 +1,118 @@
+"""`fornada` against a gateway: no command reaches Redis or the store."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import structlog
+from fastapi.testclient import TestClient
+
+from fornada.commands.router import main
+
+from .conftest import CLASSES
+
+
+class _Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+_Run = Callable[..., _Done]
+
+
+@pytest.fixture
+def run(
+    gateway_url: str,
+    caller: TestClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[_Run]:
+    """Runs `fornada ARGUMENTS` in a folder with `items.npy`, six items; the last two are bags."""
+    np.save(
+        tmp_path / "items.npy",
+        np.full((6, 2, 2), 2, np.uint8) * np.array([0, 0, 0, 0, 1, 1], np.uint8).reshape(6, 1, 1),
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FORNADA_URL", gateway_url)
+    key = caller.headers["Authorization"].removeprefix("Bearer ")
+    monkeypatch.setenv("FORNADA_API_KEY", key)
+    # Nothing listens there.
+    monkeypatch.setenv("FORNADA_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("FORNADA_S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    handlers, level = list(logging.root.handlers), logging.root.level
+
+    def fornada(*arguments: str) -> _Done:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return _Done(int(ended.value.code or 0), captured.out, captured.err)
+
+    yield fornada
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def _submitted(run: _Run, *arguments: str) -> str:
+    done = run("submit", "items.npy", "--model", "looks@prod", "--wait", "--json", *arguments)
+    assert 0 == done.code, done.err
+    status = json.loads(done.out)
+    assert ("SUCCEEDED", 6) == (status["state"], status["items_ok"])
+    return str(status["job_id"])
+
+
+def test_files_become_a_job_and_its_results_a_file(run: _Run, tmp_path: Path) -> None:
+    job_id = _submitted(run, "--tag", "team=x", "--items-per-shard", "4")
+
+    shown = run("jobs", "show", job_id)
+    lines = run("jobs", "results", job_id).out.splitlines()
+    saved = run("jobs", "results", job_id, "--format", "npy", "--output", "out.npy")
+
+    assert "tag team" in shown.out
+    assert ["shirt"] * 4 + ["bag"] * 2 == [json.loads(line)["label"] for line in lines]
+    assert (0, "wrote 6 results to out.npy\n") == (saved.code, saved.err)
+    assert (6, len(CLASSES)) == np.load(tmp_path / "out.npy").shape
+
+
+def test_the_same_key_is_the_same_job(run: _Run) -> None:
+    first, second = [_submitted(run, "--idempotency-key", "order-7") for _ in range(2)]
+
+    assert first == second
+
+
+def test_jobs_are_listed_verified_and_counted(run: _Run) -> None:
+    job_id = _submitted(run)
+
+    listed = json.loads(run("jobs", "list", "--json").out)
+    verified = json.loads(run("jobs", "verify", job_id, "--json").out)
+    backlog = json.loads(run("jobs", "backlog", "--json").out)
+
+    assert job_id in [job["job_id"] for job in listed["jobs"]]
+    assert (True, 6) == (verified["same"], verified["items"])
+    assert 0 == backlog["total"]["items"]
+
+
+def test_errors_are_those_of_the_deployment(run: _Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = run("jobs", "show", "no-such-job")
+    unknown = run("submit", "items.npy", "--model", "hats")
+    own = run("jobs", "purge", "--older-than", "1d")
+    monkeypatch.setenv("FORNADA_API_KEY", "x" * 32)
+    stranger = run("jobs", "list")
+    monkeypatch.setenv("FORNADA_URL", "http://127.0.0.1:1")
+    nobody = run("jobs", "list")
+    monkeypatch.delenv("FORNADA_API_KEY")
+    keyless = run("jobs", "list")
+
+    assert [2, 2, 2, 2, 1, 2] == [
+        done.code for done in (missing, unknown, own, stranger, nobody, keyless)
+    ], [done.err for done in (missing, unknown, own, stranger, nobody, keyless)]
+    assert "no-such-job" in missing.err
+    assert "FORNADA_URL names a gateway" in own.err
+    assert "the gateway http://127.0.0.1:1 cannot be reached" in nobody.err
+    assert "FORNADA_API_KEY" in keyless.err

@@ -1,0 +1,231 @@
+"""Items in forms, in uploads and in the store."""
+
+import io
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import httpx2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from fornada.storage.memory import InMemoryObjectStore
+from gateway.auth.scopes import Scope
+from producer.client import Client
+
+from .conftest import CLASSES, CallerOf
+
+IMAGES = {f"{n}.png": n for n in (2, 0, 1, 1)}
+
+
+def _png(level: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.full((2, 2), level, np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+@pytest.fixture
+def objects(client: Client) -> InMemoryObjectStore:
+    """The store."""
+    objects = client._models.objects
+    assert isinstance(objects, InMemoryObjectStore)
+    return objects
+
+
+def _labels(caller: TestClient, accepted: httpx2.Response) -> dict[str, str]:
+    """Item id -> label, or why there is none."""
+    assert HTTPStatus.ACCEPTED == accepted.status_code, accepted.text
+    answer = caller.get(f"{accepted.headers['Location']}/results", params={"partial": True})
+    rows = [json.loads(line) for line in answer.text.splitlines()]
+    return {row["item_id"]: row["label"] or row["error"] for row in rows}
+
+
+def _form(caller: TestClient, *files: tuple[str, bytes], **options: object) -> httpx2.Response:
+    request = (None, json.dumps({"model": "looks", **options}))
+    return caller.post(
+        "/v1/jobs", files=[("request", request), *(("file", file) for file in files)]
+    )
+
+
+def test_images_of_a_form_are_items_by_their_names(caller: TestClient) -> None:
+    accepted = _form(caller, *((name, _png(level)) for name, level in IMAGES.items()))
+
+    assert {name: CLASSES[level] for name, level in IMAGES.items()} == _labels(caller, accepted)
+
+
+def test_an_array_in_a_form_is_its_items(caller: TestClient) -> None:
+    file = io.BytesIO()
+    np.save(file, np.arange(3, dtype=np.uint8).repeat(4).reshape(3, 2, 2))
+
+    accepted = _form(caller, ("items.npy", file.getvalue()))
+
+    assert CLASSES == [*_labels(caller, accepted).values()]
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ([], "FormError"),
+        ([("a.png", _png(0)), ("a.png", _png(1))], "InputError"),
+        ([("a.png", _png(0)), ("b.npy", b"")], "FormError"),
+        ([("", _png(0))], "FormError"),
+        ([("a.csv", b"x")], "InputError"),
+    ],
+)
+def test_a_form_without_such_items_makes_no_job(
+    caller: TestClient, files: list[tuple[str, bytes]], code: str
+) -> None:
+    answer = _form(caller, *files)
+
+    assert code == answer.json()["code"], answer.text
+    assert [] == caller.get("/v1/jobs").json()["data"]
+
+
+def test_a_form_that_breaks_off_makes_no_job(caller: TestClient) -> None:
+    def body() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n{"model": "looks"}\r\n'
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        yield _png(0)
+
+    answer = caller.post(
+        "/v1/jobs", content=body(), headers={"Content-Type": "multipart/form-data; boundary=b"}
+    )
+
+    assert (HTTPStatus.BAD_REQUEST, "FormError") == (answer.status_code, answer.json()["code"])
+    assert [] == caller.get("/v1/jobs").json()["data"]
+
+
+def test_a_table_in_a_form_reads_no_file_of_the_gateway(
+    caller: TestClient, tmp_path: object
+) -> None:
+    own = f"{tmp_path}/own.png"
+    with open(own, "wb") as file:  # noqa: PTH123 - as text
+        file.write(_png(1))
+    table = f"inputs\n{own}\ns3://fornada/gateway/keys/x.json\n".encode()
+
+    labels = _labels(caller, _form(caller, ("list.csv", table)))
+
+    assert all("path" in why or "may not read" in why for why in labels.values()), labels
+
+
+def test_an_upload_is_read_where_it_was_put(
+    caller: TestClient, objects: InMemoryObjectStore
+) -> None:
+    items = [{"id": name, "bytes": len(_png(level))} for name, level in IMAGES.items()]
+    upload = caller.post("/v1/uploads", json={"items": items}).json()
+    body = {"model": "looks", "input": {"type": "upload", "id": upload["id"]}}
+    early = caller.post("/v1/jobs", json=body)
+    for part in upload["parts"]:
+        objects.put(part["url"].removeprefix("memory:///"), _png(IMAGES[part["id"]]))
+
+    accepted = caller.post("/v1/jobs", json=body)
+
+    assert {name: CLASSES[level] for name, level in IMAGES.items()} == _labels(caller, accepted)
+    assert (HTTPStatus.UNPROCESSABLE_ENTITY, True) == (
+        early.status_code,
+        "was not put there" in early.json()["detail"],
+    )
+    job_id = accepted.json()["id"]
+    assert [] == [info.key for info in objects.list(f"jobs/{job_id}/input/")]
+    caller.delete(f"/v1/jobs/{job_id}")
+    assert [] == [info.key for info in objects.list("gateway/uploads/")]
+
+
+def test_an_upload_is_its_owners_alone(caller_of: CallerOf) -> None:
+    shop = caller_of(Scope.JOBS_WRITE, owner="shop")
+    upload = shop.post("/v1/uploads", json={"items": [{"id": "a.png"}]}).json()
+
+    body = {"model": "looks", "input": {"type": "upload", "id": upload["id"]}}
+    answer = caller_of(Scope.JOBS_WRITE, owner="bank").post("/v1/jobs", json=body)
+
+    assert HTTPStatus.NOT_FOUND == answer.status_code
+
+
+def test_ids_of_an_upload_differ(caller: TestClient) -> None:
+    answer = caller.post("/v1/uploads", json={"items": [{"id": "a"}, {"id": "b"}, {"id": "a"}]})
+
+    assert (HTTPStatus.UNPROCESSABLE_ENTITY, True) == (
+        answer.status_code,
+        "items 0 and 2" in answer.json()["detail"],
+    )
+
+
+@pytest.fixture
+def stored(objects: InMemoryObjectStore) -> dict[str, str]:
+    """Addresses of a table and of lists of images in the deployment's own bucket."""
+    table = io.BytesIO()
+    cells = [[[0, 0], [0, 0]], [[2, 0], [0, 0]]]
+    pa.parquet.write_table(pa.table({"id": ["a", "b"], "inputs": cells}), table)
+    files = {
+        "inputs/rows/1.parquet": table.getvalue(),
+        "inputs/images/a.png": _png(0),
+        "inputs/images/b.png": _png(2),
+        "inputs/sagemaker.manifest": json.dumps(
+            [{"prefix": "s3://fornada/inputs/images/"}, "a.png", "b.png"]
+        ).encode(),
+        "inputs/augmented.manifest": b'{"source-ref": "s3://fornada/inputs/images/b.png"}\n'
+        b'{"source-ref": "s3://fornada/secret/a.png"}\n',
+    }
+    for key, data in files.items():
+        objects.put(key, data, bucket="fornada")
+    return {key.rpartition("/")[2]: f"s3://fornada/{key}" for key in files}
+
+
+def test_rows_and_lists_in_the_store_are_items(caller_of: CallerOf, stored: dict[str, str]) -> None:
+    caller = caller_of(Scope.ADMIN)
+    given = {
+        "parquet": {"type": "parquet", "uri": stored["1.parquet"]},
+        "manifest": {"type": "manifest", "uri": stored["sagemaker.manifest"]},
+        "augmented": {"type": "manifest", "uri": stored["augmented.manifest"]},
+        "s3": {"type": "s3", "uri": "s3://fornada/inputs/images/"},
+    }
+    ids = {"parquet": {"id_column": "id"}}
+
+    found = {
+        name: [
+            *_labels(
+                caller,
+                caller.post(
+                    "/v1/jobs", json={"model": "looks", "input": source, **ids.get(name, {})}
+                ),
+            ).values()
+        ]
+        for name, source in given.items()
+    }
+
+    assert "may not read" in found["augmented"].pop()
+    assert {"parquet": 2, "manifest": 2, "augmented": 1, "s3": 2} == {
+        name: len(labels) for name, labels in found.items()
+    }
+    assert ["bag"] == found["augmented"]
+    assert all(["shirt", "bag"] == found[name] for name in ("parquet", "manifest", "s3"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "status"),
+    [
+        ("POST", "/v1/jobs", {"content": b"x" * 70_000}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        ("POST", "/v1/jobs", {"data": {"a": "b"}}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+        ("POST", "/v1/uploads", {"data": {"a": "b"}}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+        ("POST", "/v1/uploads", {"json": {"items": []}}, HTTPStatus.UNPROCESSABLE_ENTITY),
+        (
+            "POST",
+            "/v1/uploads",
+            {"json": {"items": [{"id": str(n)} for n in range(1001)]}},
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+        ),
+    ],
+)
+def test_what_an_endpoint_does_not_take_is_refused(
+    caller: TestClient, method: str, path: str, sent: dict[str, object], status: HTTPStatus
+) -> None:
+    headers = {"Content-Type": "application/json"} if "content" in sent else {}
+
+    answer = caller.request(method, path, headers=headers, **sent)
+
+    assert status == answer.status_code
+    assert "application/problem+json" == answer.headers["Content-Type"]

@@ -1,0 +1,90 @@
+"""Jobs over HTTP."""
+
+from http import HTTPStatus
+
+import pytest
+from fastapi.testclient import TestClient
+
+from gateway.auth.scopes import Scope
+
+from .conftest import CallerOf
+
+ITEMS = [[[0, 0], [0, 0]], [[1, 0], [0, 0]], [[5, 0], [0, 0]]]
+INLINE = {"model": "looks@prod", "input": {"type": "inline", "items": ITEMS}}
+
+
+def test_an_inline_job_is_accepted_and_shown(caller: TestClient) -> None:
+    accepted = caller.post("/v1/jobs", json={**INLINE, "tags": {"team": "x"}})
+
+    assert (HTTPStatus.ACCEPTED, f"/v1/jobs/{accepted.json()['id']}") == (
+        accepted.status_code,
+        accepted.headers["Location"],
+    )
+    shown = caller.get(accepted.headers["Location"]).json()
+    assert ("SUCCEEDED", {"total": 3, "ok": 3, "failed": 0, "pending": 0}, {"team": "x"}) == (
+        shown["state"],
+        shown["counts"],
+        shown["tags"],
+    )
+
+
+def test_the_same_idempotency_key_gives_the_same_job_to_one_owner_alone(
+    caller_of: CallerOf,
+) -> None:
+    headers = {"Idempotency-Key": "order 7/8"}
+    shop, bank = caller_of(owner="shop"), caller_of(owner="bank")
+
+    ids = [
+        c.post("/v1/jobs", json=INLINE, headers=headers).json()["id"] for c in (shop, shop, bank)
+    ]
+
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_another_owner_does_not_learn_of_a_job(caller_of: CallerOf) -> None:
+    path = caller_of(Scope.JOBS_WRITE).post("/v1/jobs", json=INLINE).headers["Location"]
+
+    seen = caller_of(Scope.JOBS_READ, owner="bank").get(path)
+
+    assert (HTTPStatus.NOT_FOUND, "JobNotFoundError") == (seen.status_code, seen.json()["code"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({**INLINE, "model": "hats"}, HTTPStatus.NOT_FOUND, "ModelNotFoundError"),
+        ({**INLINE, "colour": "red"}, HTTPStatus.UNPROCESSABLE_ENTITY, "RequestError"),
+        (
+            {**INLINE, "input": {"type": "inline", "items": [[1, 2, 3]]}},
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "InputError",
+        ),
+        (
+            {**INLINE, "input": {"type": "s3", "uri": "s3://secrets/all/"}},
+            HTTPStatus.FORBIDDEN,
+            "InputNotAllowedError",
+        ),
+    ],
+)
+def test_a_wrong_request_is_a_problem_document(
+    caller: TestClient, body: object, status: HTTPStatus, code: str
+) -> None:
+    answer = caller.post("/v1/jobs", json=body, headers={"X-Request-Id": "mine-1"})
+
+    assert (status, code, "mine-1", "application/problem+json") == (
+        answer.status_code,
+        answer.json()["code"],
+        answer.json()["instance"],
+        answer.headers["Content-Type"],
+    )
+
+
+def test_a_request_without_a_key_is_refused(caller: TestClient) -> None:
+    del caller.headers["Authorization"]
+
+    answer = caller.get("/v1/models")
+
+    assert (HTTPStatus.UNAUTHORIZED, "Bearer") == (
+        answer.status_code,
+        answer.headers["WWW-Authenticate"],
+    )

@@ -1,0 +1,115 @@
+"""Waiting for jobs on real servers: what it costs the store, and how it hears of an end."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import redis
+from pydantic import SecretStr
+
+from benchmarks.measuring.s3_counter import S3Counter
+from fornada.coordination.notices.interface import Notice
+from fornada.redis_server import keys as redis_keys
+from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
+from producer import Client, Job, JobStatus, waiting
+
+from ...deployment import publish_unloadable
+from ...redis_proxy import RedisProxy
+
+IMAGES = np.zeros((3, 2, 2), np.uint8)
+WaitUntil = Callable[..., None]
+
+
+class _Waiter:
+    """A client that waits for jobs, whose requests to the store are counted."""
+
+    def __init__(self, settings: Settings, counter: S3Counter) -> None:
+        self.settings = settings
+        self.counter = counter
+        publish_unloadable(
+            S3ObjectStore.from_settings(settings), "m", item_shape=[2, 2], classes=["a", "b"]
+        )
+        self.others = Client.from_settings(settings)
+        self._pool = ThreadPoolExecutor(8)
+
+    def client(self, **changed: object) -> Client:
+        """A client whose requests are counted."""
+        return Client.from_settings(
+            self.settings.model_copy(update={"s3_endpoint_url": self.counter.url, **changed})
+        )
+
+    def wait(self, job: Job) -> "Future[JobStatus]":
+        """Wait for the job in a thread; returns once its first look is over."""
+        looked = threading.Event()
+        ended = self._pool.submit(job.wait, 60, on_progress=lambda _status: looked.set())
+        assert looked.wait(30)
+        return ended
+
+    @property
+    def looks(self) -> int:
+        """How often the store was asked for a job's end."""
+        return self.counter.counts["GET final.json"]
+
+
+@pytest.fixture
+def waiter(settings: Settings) -> Iterator[_Waiter]:
+    with S3Counter(settings.s3_endpoint_url or "") as counter:
+        yield _Waiter(settings, counter)
+
+
+def test_waiting_costs_one_look_until_the_end_is_told(waiter: _Waiter) -> None:
+    client = waiter.client()
+    jobs = [client.submit(IMAGES, model="m") for _ in range(3)]
+    waiting_for = [waiter.wait(job) for job in (*jobs, jobs[0])]
+    assert 4 == waiter.looks
+
+    for job in jobs:
+        waiter.others.job(job.id).cancel()
+
+    assert ["CANCELLED"] * 4 == [ended.result(30).state for ended in waiting_for]
+    assert 8 == waiter.looks
+
+
+def test_an_end_that_nobody_tells_is_seen_by_a_look_now_and_then(
+    waiter: _Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "LOOK_EVERY_S", 0.2)
+    job = waiter.client().submit(IMAGES, model="m")
+    ended = waiter.wait(job)
+
+    waiter.others._jobs.finish(job.manifest, "CANCELLED", "as a worker that dies after it")
+
+    assert "CANCELLED" == ended.result(30).state
+
+
+def test_ends_that_others_invent_cost_few_looks(waiter: _Waiter, wait_until: WaitUntil) -> None:
+    job = waiter.client().submit(IMAGES, model="m")
+    ended = waiter.wait(job)
+
+    with redis.Redis.from_url(waiter.settings.redis_url.get_secret_value()) as other:
+        for _ in range(2000):
+            other.publish(redis_keys.notices(job.id), Notice.ENDED)
+    # Each that is followed doubles the time until the next: 16 are followed in an hour.
+    assert waiter.looks <= 16
+
+    waiter.others.job(job.id).cancel()
+    assert "CANCELLED" == ended.result(30).state
+
+
+def test_where_redis_is_away_the_store_is_polled(waiter: _Waiter, wait_until: WaitUntil) -> None:
+    url = waiter.settings.redis_url.get_secret_value()
+    secret, _, where = url.rpartition("@")
+    port, _, database = where.partition(":")[2].partition("/")
+    with RedisProxy(int(port)) as proxy:
+        client = waiter.client(redis_url=SecretStr(f"{secret}@127.0.0.1:{proxy.port}/{database}"))
+        job = client.submit(IMAGES, model="m")
+        ended = waiter.wait(job)
+        proxy.refuse()
+        wait_until(lambda: waiter.looks >= 3)
+
+        waiter.others.job(job.id).cancel()
+
+        assert "CANCELLED" == ended.result(30).state
