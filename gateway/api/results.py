@@ -76,7 +76,7 @@ class ResultQuery(BaseModel):
 
 
 @router.get("/results", response_class=Response, responses=_STREAMED)
-def results(
+def read_results(
     job_id: str, query: Annotated[ResultQuery, Query()], deployment: TheDeployment, caller: Caller
 ) -> Response:
     """The results of all items, in order; 409 while the job is open, unless `partial`."""
@@ -117,7 +117,7 @@ class FailedItemDocument(NamedTuple):
         }
     },
 )
-def errors(job_id: str, deployment: TheDeployment, caller: Caller) -> Response:
+def read_errors(job_id: str, deployment: TheDeployment, caller: Caller) -> Response:
     """The failed items and why, as JSON lines; of an open job, those that failed so far."""
     caller.require(Scope.RESULTS_READ)
     job = job_of(job_id, deployment, caller)
