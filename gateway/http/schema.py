@@ -32,7 +32,9 @@ _ERRORS = {
 
 def operation_id(route: APIRoute) -> str:
     """The name of an endpoint in generated clients: that of its function."""
-    return f"oip_{route.name}" if route.path.startswith(_OTHER_ERRORS) else route.name
+    if not route.path.startswith(_OTHER_ERRORS):
+        return route.name
+    return f"oip_{route.name}" + ("_of_version" if "{version}" in route.path else "")
 
 
 def describe(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
