@@ -47,13 +47,8 @@ def main(*, gib: float, jobs: int) -> None:
         Stack(data_dir=Path(folder), environ=dict(os.environ), gateway=True) as stack,
     ):
         rig = _Rig(stack)
-        measures = (
-            lambda: rig.inline_jobs(jobs),
-            lambda: rig.uploads(gib),
-            lambda: rig.results(gib),
-        )
-        for measure in measures:
-            print(json.dumps(measure()), flush=True)
+        for measured in rig.measurements(gib=gib, jobs=jobs):
+            print(json.dumps(measured), flush=True)
 
 
 class _Rig:
@@ -73,6 +68,12 @@ class _Rig:
         )
         self._publish("small", [8, 8], 10)
         self._publish("wide", [4], _WIDTH)
+
+    def measurements(self, *, gib: float, jobs: int) -> Iterator[dict[str, Any]]:
+        """All of them."""
+        yield self.inline_jobs(jobs)
+        yield self.uploads(gib)
+        yield self.results(gib)
 
     def inline_jobs(self, count: int) -> dict[str, Any]:
         """Jobs of three items, by 16 callers."""
