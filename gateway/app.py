@@ -1,6 +1,9 @@
 """The gateway's application: its endpoints, and what every request passes."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
 
 from fastapi import FastAPI
 
@@ -15,12 +18,14 @@ from gateway.api import (
     shards,
     system,
     uploads,
+    webhooks,
 )
 from gateway.api.job_request import JobOptions, JobRequest
 from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
+from gateway.http.direct_paths import DirectPaths
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
@@ -43,12 +48,36 @@ _PARTS = (
     results,
     shards,
     events,
+    webhooks,
     uploads,
     models,
     predict,
     system,
     oip,
 )
+
+
+class _Part(Protocol):
+    """What runs in threads of its own."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+@asynccontextmanager
+async def _background(app: FastAPI) -> AsyncIterator[None]:
+    """Tell webhooks and keep jobs going while the app is served."""
+    deployment: Deployment = app.state.deployment
+    parts: list[_Part] = [deployment.webhooks.dispatcher]
+    if deployment.reconcilers is not None:
+        parts.append(deployment.reconcilers)
+    for part in parts:
+        part.start()
+    try:
+        yield
+    finally:
+        for part in parts:
+            await asyncio.to_thread(part.stop)
 
 
 def create_app(deployment: Deployment) -> FastAPI:
@@ -58,6 +87,7 @@ def create_app(deployment: Deployment) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         generate_unique_id_function=operation_id,
+        lifespan=_background,
     )
     app.state.deployment = deployment
     app.state.forms = asyncio.Semaphore(MOST_FORMS)
@@ -65,6 +95,8 @@ def create_app(deployment: Deployment) -> FastAPI:
     add_problem_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimits, limits=LIMITS, most_bytes=MOST_BYTES)
+    # They limit their bodies themselves.
+    app.add_middleware(DirectPaths, paths=[predict.DIRECT, oip.DIRECT])
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds)

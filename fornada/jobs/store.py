@@ -16,7 +16,8 @@ from fornada.jobs.outcome_store import OutcomeStore
 from fornada.jobs.summary import misfit, summarise
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
-from fornada.records import now
+from fornada.records import MAX_SMALL_JSON_BYTES, now
+from fornada.storage.checked_reads import read_bounded
 from fornada.storage.interface import ObjectStore
 from fornada.trust.input_prefixes import InputPrefixes
 
@@ -137,7 +138,8 @@ class JobStore(OutcomeStore):
         """The request to cancel, if there is one."""
         key = keys.JobKeys(job_id).control
         try:
-            return CancelRequest.from_json(self.objects.get(key).data, where=key)
+            data = read_bounded(self.objects, key, most_bytes=MAX_SMALL_JSON_BYTES)
+            return CancelRequest.from_json(data, where=key)
         except ObjectNotFoundError:
             return None
 

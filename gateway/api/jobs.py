@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
 from gateway.api.form_submission import submit_form
-from gateway.api.job_document import JobDocument, JobListDocument
+from gateway.api.job_document import JobDocument, JobListDocument, SubmittedDocument, WebhookSecret
 from gateway.api.job_request import JobRequest
 from gateway.api.submitting import Submitting, job_id_of, parsed
 from gateway.auth.callers import Caller, TheDeployment
@@ -60,7 +60,7 @@ async def submit_job(
     deployment: TheDeployment,
     caller: Caller,
     idempotency_key: IdempotencyKey = None,
-) -> JobDocument:
+) -> SubmittedDocument:
     """Submit items as a job. Once this answers, the job will end, whatever crashes.
 
     JSON names the items, or has them. A form has the field `request`, the same JSON without
@@ -78,7 +78,12 @@ async def submit_job(
         asked = parsed(JobRequest, await request.body())
         job = await run_in_threadpool(submitting.submit_request, asked)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return JobDocument.of(job.manifest, await run_in_threadpool(job.status))
+    document = SubmittedDocument.of(job.manifest, await run_in_threadpool(job.status))
+    url = job.manifest.webhook
+    if url is not None:
+        secret = await run_in_threadpool(deployment.webhooks.shown_secret, job.id)
+        document.webhook = WebhookSecret(url=url, secret=secret)
+    return document
 
 
 class JobQuery(BaseModel):

@@ -192,6 +192,7 @@ class Preparation:
                 read_blocks,
                 max_file_bytes=limits.file_bytes,
                 strict=options.strict,
+                keeps_files=True,
                 fetch=url_fetcher(self.objects, options.prefixes),
                 # A door's callers are on other machines.
                 tables_name_files=options.prefixes is None,

@@ -26,6 +26,7 @@ from fornada.jobs.store import JobStore
 from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage
 from fornada.records import ItemError, ModelPin, ObjectRef, Record
+from fornada.repeated import Repeated
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 from fornada.testing import TEST_KEYS
@@ -286,7 +287,9 @@ def test_a_damaged_manifest_of_a_message_is_none(edits: list[Edit]) -> None:
     damaged = edited(text, edits).decode(errors="replace")
 
     taken = trusted_manifest(
-        message.model_copy(update={"manifest": damaged}), deployment_keys=TEST_KEYS
+        message.model_copy(update={"manifest": damaged}),
+        deployment_keys=TEST_KEYS,
+        repeated=Repeated(),
     )
 
     assert taken is None or damaged.encode() == text

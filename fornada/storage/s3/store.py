@@ -239,9 +239,9 @@ class S3ObjectStore:
             with obstacles_named(self, key):
                 if self._puts.put_new(key, data):
                     return True
-        elif self._read(key) is None:
+        elif self._beginning(key, data) is None:
             self.put(key, data)
-        return self._read(key) == data
+        return self._beginning(key, data) == data
 
     @_translated
     def presign_put(self, key: str, **options: Any) -> SignedPut:
@@ -311,9 +311,10 @@ class S3ObjectStore:
         # Until here `@_translated` is around.
         return itertools.chain(list(itertools.islice(items, 1)), each())
 
-    def _read(self, key: str) -> bytes | None:
+    def _beginning(self, key: str, data: bytes) -> bytes | None:
+        """As much of the object as is needed to compare it with `data`."""
         try:
-            return self.get(key).data
+            return self.get(key, max_bytes=len(data) + 1).data
         except ObjectNotFoundError:
             return None
 
