@@ -11,7 +11,8 @@ from fornada import keys
 from fornada.errors import DuplicateIdError, InputError, UsageError
 from fornada.formats.tables.binding import TableBinding
 from fornada.jobs.ids import is_generated_id
-from fornada.jobs.manifest import JobManifest, Shards
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import Shards
 from fornada.parallel import in_parallel
 from fornada.records import MAX_SHARDS
 from fornada.settings import Settings

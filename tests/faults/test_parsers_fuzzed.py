@@ -20,8 +20,9 @@ from hypothesis import given
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.errors import IntegrityError, MessageError, ModelRefusedError
 from fornada.jobs.ids import message_for, trusted_manifest, with_content_id
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.store import JobStore
 from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage

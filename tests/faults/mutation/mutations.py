@@ -238,7 +238,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="replayed-end-believed",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/summary.py",
         old="if submission == manifest.created_at.isoformat().encode():",
         new="if True:",
         tests=(
@@ -510,7 +510,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="census-from-the-start",
-        path="fornada/jobs/census.py",
+        path="fornada/jobs/upkeep/census.py",
         old="        self._found = found\n",
         new="        self._found, found = {}, {}\n",
         tests=(f"{_CENSUS}a_census_that_the_store_breaks_off_goes_on_where_it_was",),
@@ -583,7 +583,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="end-compared-by-clocks",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/summary.py",
         old="if submission == manifest.created_at.isoformat().encode():",
         new="if end.ended_at >= manifest.created_at:",
         tests=(

@@ -17,8 +17,8 @@ from fornada.errors import (
     WaitTimeoutError,
 )
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import Shards
 from fornada.jobs.outcome import JobState, ShardOutcome
+from fornada.jobs.shard_inputs import Shards
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import summarise
 from fornada.records import MAX_SHARDS, ItemError, ObjectRef, now, sha256_hex

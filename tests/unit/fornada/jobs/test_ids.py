@@ -16,7 +16,8 @@ from fornada.jobs.ids import (
     trusted_manifest,
     with_content_id,
 )
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES, ModelPin, ObjectRef, sha256_hex
 from fornada.repeated import Repeated
