@@ -159,6 +159,12 @@ def output_key(task: Task, key: str) -> str:
     return task.output_prefix + key.rpartition("/")[2]
 
 
+def latency_figures(latencies_s: Sequence[float]) -> dict[str, float]:
+    """The latencies of calls as figures: median and 99th percentile, in ms."""
+    p50_s, p99_s = np.percentile(latencies_s, [50, 99])
+    return {"p50_ms": 1e3 * float(p50_s), "p99_ms": 1e3 * float(p99_s)}
+
+
 def now() -> float:
     """The present, by the clock that harness and contenders share."""
     return time.time()

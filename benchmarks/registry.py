@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fornada.local.gateway import has_gateway
 from fornada.settings import Settings
 from model_store.engines.catalog import find_engine
 from producer.client import Client
@@ -46,9 +47,14 @@ _ORDER = (
     "store-boto3",
     "store-fornada",
     "bentoml",
+    "gateway-keras",
+    "infer-keras",
     "fornada-openvino",
     "limit-openvino",
     "litserve",
+    "gateway-openvino",
+    "infer-openvino",
+    "mlserver",
     "ray",
     "plain",
     "template",
@@ -65,6 +71,8 @@ def contenders() -> tuple[list[Contender], dict[str, str]]:
     found += _STORES + _PEERS
     for engine in able:
         found += [_fornada(engine, left_out), _shards(engine)]
+        if has_gateway():
+            found += [_gateway(engine, "predict"), _gateway(engine, "infer")]
     return sorted(found, key=lambda contender: _ORDER.index(contender.name)), left_out
 
 
@@ -146,6 +154,14 @@ _PEERS = [
         environment="litserve",
     ),
     Contender(
+        name="mlserver",
+        label="MLServer",
+        module="benchmarks.contenders.ml_server",
+        workloads=("predict",),
+        kind="peer",
+        environment="mlserver",
+    ),
+    Contender(
         name="template",
         label="Celery template, JSON",
         module="benchmarks.contenders.celery_template",
@@ -171,6 +187,20 @@ def _fornada(engine: str, left_out: dict[str, str]) -> Contender:
         module="benchmarks.contenders.fornada_jobs",
         arguments=(engine,),
         workloads=workloads,
+        kind="fornada",
+        pass_s=_CLOSE_S,
+        settings=_engine_setting(engine),
+    )
+
+
+def _gateway(engine: str, protocol: str) -> Contender:
+    name, of = ("gateway", "predict") if protocol == "predict" else ("infer", "Open Inference")
+    return Contender(
+        name=f"{name}-{engine}",
+        label=f"Fornada's gateway, {engine}, {of}",
+        module="benchmarks.contenders.fornada_gateway",
+        arguments=(engine, protocol),
+        workloads=("predict",),
         kind="fornada",
         pass_s=_CLOSE_S,
         settings=_engine_setting(engine),

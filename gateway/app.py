@@ -20,14 +20,17 @@ from gateway.api import (
     uploads,
     webhooks,
 )
+from gateway.api.job_request import JobOptions, JobRequest
 from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
+from gateway.http.direct_paths import DirectPaths
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
 from gateway.http.request_ids import RequestIds
+from gateway.http.schema import describe, operation_id
 from gateway.live.jobs import LiveJobs
 from gateway.oip import routes as oip
 
@@ -80,7 +83,11 @@ async def _background(app: FastAPI) -> AsyncIterator[None]:
 def create_app(deployment: Deployment) -> FastAPI:
     """The application in front of `deployment`; contacts nothing yet."""
     app = FastAPI(
-        title="Fornada", version=__version__, description=_DESCRIPTION, lifespan=_background
+        title="Fornada",
+        version=__version__,
+        description=_DESCRIPTION,
+        generate_unique_id_function=operation_id,
+        lifespan=_background,
     )
     app.state.deployment = deployment
     app.state.forms = asyncio.Semaphore(MOST_FORMS)
@@ -88,11 +95,14 @@ def create_app(deployment: Deployment) -> FastAPI:
     add_problem_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimits, limits=LIMITS, most_bytes=MOST_BYTES)
+    # They limit their bodies themselves.
+    app.add_middleware(DirectPaths, paths=[predict.DIRECT, oip.DIRECT])
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds)
     for part in _PARTS:
         app.include_router(part.router)
+    describe(app, [JobRequest, JobOptions])
     # Last: it takes what is left.
     app.mount("/", create_console(deployment))
     return app

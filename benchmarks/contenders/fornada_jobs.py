@@ -1,6 +1,7 @@
 """Fornada with one worker process and default settings: jobs, small jobs, and predict."""
 
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from os.path import commonpath
@@ -76,18 +77,23 @@ class _Runs:
         # `registry` leaves this workload out where the client has no such method.
         client: Any = self._client
 
-        def call(number: int) -> NDArray[np.float32]:
-            image = self._images[number : number + 1]
+        def call(number: int) -> tuple[NDArray[np.float32], float]:
+            image, began_s = self._images[number : number + 1], time.perf_counter()
             answer: NDArray[np.float32] = client.predict(
                 image, model=_SMALL_MODEL, timeout_s=TIMEOUT_S
             )
-            return answer
+            return answer, time.perf_counter() - began_s
 
         with ThreadPoolExecutor(_CALLERS) as pool:
-            answers = list(pool.map(call, range(task.count)))
+            answers, latencies_s = zip(*pool.map(call, range(task.count)), strict=True)
         finished_at = contract.now()
         np.save(task.answers_path, np.concatenate(answers))
-        return Done(items=len(answers), finished_at=finished_at, answers="file")
+        return Done(
+            items=len(answers),
+            finished_at=finished_at,
+            answers="file",
+            figures=contract.latency_figures(latencies_s),
+        )
 
     def _submit(self, task: Task) -> Done:
         """One durable job per image, from this process."""

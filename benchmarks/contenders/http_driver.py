@@ -68,14 +68,22 @@ def run_calls(
     images: NDArray[np.uint8], task: Task, *, url: str, encode: Encode, decode: Decode
 ) -> Done:
     """One request per image, `CALLERS` in flight, with aiohttp, the cheapest client."""
-    answers = asyncio.run(_call_all(images[: task.count], url, encode))
+    answers, latencies_s = asyncio.run(_call_all(images[: task.count], url, encode))
     finished_at = contract.now()
     np.save(task.answers_path, np.array([decode(answer) for answer in answers], np.float32))
-    return Done(items=len(answers), finished_at=finished_at, answers="file")
+    return Done(
+        items=len(answers),
+        finished_at=finished_at,
+        answers="file",
+        figures=contract.latency_figures(latencies_s),
+    )
 
 
-async def _call_all(images: NDArray[np.uint8], url: str, encode: Encode) -> list[bytes]:
-    answers = [b""] * len(images)
+async def _call_all(
+    images: NDArray[np.uint8], url: str, encode: Encode
+) -> tuple[list[bytes], list[float]]:
+    """The answers, and how long each call took, in seconds."""
+    answers, latencies_s = [b""] * len(images), [0.0] * len(images)
     numbers = iter(range(len(images)))
     connector = aiohttp.TCPConnector(limit=CALLERS)
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -83,9 +91,11 @@ async def _call_all(images: NDArray[np.uint8], url: str, encode: Encode) -> list
         async def caller() -> None:
             for number in numbers:
                 body, headers = encode(images[number])
+                began_s = time.perf_counter()
                 async with session.post(url, data=body, headers=headers) as answer:
                     answer.raise_for_status()
                     answers[number] = await answer.read()
+                latencies_s[number] = time.perf_counter() - began_s
 
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return answers
+    return answers, latencies_s

@@ -55,7 +55,10 @@ def _workload(record: dict[str, Any], workload: str) -> str:
     ]
     if not found:
         return ""
-    rows = [["", "items/s", "items a pass", "max abs diff"]]
+    has_latency = any("p99_ms" in figures for _, figures in found)
+    extra = ["p50 ms", "p99 ms"] if has_latency else []
+    empty = [""] * len(extra)
+    rows = [["", "items/s", "items a pass", "max abs diff", *extra]]
     for name, figures in sorted(found, key=lambda pair: -float(pair[1]["rate"])):
         label = record["contenders"][name]["label"]
         diff = record["contenders"][name]["max_abs_diff"].get(workload)
@@ -65,12 +68,19 @@ def _workload(record: dict[str, Any], workload: str) -> str:
                 rate(figures["rate"]),
                 f"{figures['items']:,.0f}",
                 "-" if diff is None else f"{diff:.1e}",
+                *([_ms(figures, "p50_ms"), _ms(figures, "p99_ms")] if has_latency else []),
             ]
         )
         if "steady_rate" in figures:
-            rows.append([f"{label}, steady", rate(figures["steady_rate"]), "", ""])
-    rows += _composed(record, workload)
+            rows.append(
+                [f"{label}, steady", rate(figures["steady_rate"]), "", "", *["" for _ in extra]]
+            )
+    rows += [[*row, *empty] for row in _composed(record, workload)]
     return f"{workload}: {WORKLOADS[workload]}\n{lined_up(rows)}"
+
+
+def _ms(figures: dict[str, Any], name: str) -> str:
+    return f"{figures[name]:.1f}" if name in figures else "-"
 
 
 def _composed(record: dict[str, Any], workload: str) -> list[list[str]]:

@@ -54,7 +54,7 @@ IdempotencyKey = Annotated[
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=_BODIES)
-async def submit(
+async def submit_job(
     request: Request,
     response: Response,
     deployment: TheDeployment,
@@ -133,7 +133,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
-def show(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
+def show_job(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
     """The job now."""
     caller.require(Scope.JOBS_READ)
     job = job_of(job_id, deployment, caller)
@@ -141,7 +141,7 @@ def show(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
 
 
 @router.post("/{job_id}/cancel")
-def cancel(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
+def cancel_job(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
     """Stop the job; what is done stays readable. An ended job stays as it is."""
     caller.require(Scope.JOBS_WRITE)
     job = job_of(job_id, deployment, caller)
@@ -149,7 +149,7 @@ def cancel(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocumen
 
 
 @router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete(job_id: str, deployment: TheDeployment, caller: Caller) -> None:
+def delete_job(job_id: str, deployment: TheDeployment, caller: Caller) -> None:
     """Delete an ended job with its items and results; an open one is refused with 409."""
     caller.require(Scope.JOBS_WRITE)
     job_of(job_id, deployment, caller)

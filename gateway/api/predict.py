@@ -1,15 +1,17 @@
 """/v1/models/{model}/predict: results now, and nothing kept."""
 
+import re
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from fornada.errors import PredictionErrors
-from gateway.auth.callers import Caller, TheDeployment
+from fornada.errors import PredictionErrors, UsageError
+from gateway.auth.callers import bearer, caller_of, deployment_of
 from gateway.auth.scopes import Scope
-from gateway.http.problems import WrongField, problem_response
+from gateway.http.direct_paths import DirectPath
+from gateway.http.problems import WrongField, problem_response, with_problems
 from gateway.predicting.inputs import (
     JSON,
     NPY,
@@ -22,13 +24,40 @@ from producer.calls.call import MAX_TIMEOUT_S
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
+_DEFAULT_TIMEOUT_S = 10.0
 _MOST_TOP = 1000
 #: More failed items are counted and not listed.
 _MOST_LISTED = 20
 #: Larger outputs are written in a thread.
 _LARGE_BYTES = 64 * 1024
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_BODY: dict[str, Any] = {
+_DESCRIBED: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "model",
+            "in": "path",
+            "required": True,
+            "description": "`name@alias`, `name:version`, or `name` for the newest.",
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "timeout_s",
+            "in": "query",
+            "description": "How long to wait, in seconds.",
+            "schema": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "maximum": MAX_TIMEOUT_S,
+                "default": _DEFAULT_TIMEOUT_S,
+            },
+        },
+        {
+            "name": "top_k",
+            "in": "query",
+            "description": "Lists so many likeliest classes of each item.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": _MOST_TOP},
+        },
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -46,45 +75,32 @@ _BODY: dict[str, Any] = {
             SAFETENSORS: _BINARY,
             "text/plain": {"schema": {"type": "string"}},
         },
-    }
+    },
 }
 
 
 @router.post(
-    "/{model}/predict",
+    "/{model}/predict",  # noqa: FAST003 - it is read from the request
     response_model=PredictDocument,
-    responses={
-        HTTPStatus.OK: {"content": {NPY: _BINARY, SAFETENSORS: _BINARY}},
-    },
-    openapi_extra=_BODY,
+    responses={HTTPStatus.OK: {"content": {NPY: _BINARY, SAFETENSORS: _BINARY}}},
+    openapi_extra=_DESCRIBED,
+    dependencies=[Depends(bearer)],
 )
-async def predict(  # noqa: PLR0917 - FastAPI passes them by name
-    request: Request,
-    deployment: TheDeployment,
-    caller: Caller,
-    model: Annotated[
-        str, Path(description="`name@alias`, `name:version`, or `name` for the newest.")
-    ],
-    timeout_s: Annotated[float, Query(gt=0, le=MAX_TIMEOUT_S)] = 10.0,
-    top_k: Annotated[
-        int | None, Query(ge=1, le=_MOST_TOP, description="Lists so many likeliest classes.")
-    ] = None,
-    accept: Annotated[str | None, Header()] = None,
-) -> Response:
+async def predict(request: Request) -> Response:
     """Predict the items in the body, a megabyte at most; no job is made, and nothing is kept.
 
     An item that fails does so alone: `errors` says why. If all fail, or the answer's format has no
     room for reasons, the request fails with 422. 429: a thousand calls wait already. 504: no worker
     answered in time.
     """
-    caller.require(Scope.PREDICT)
-    media_type, write = writer_of(accept)
-    manifest = await deployment.async_client.recent_model(model)
-    inputs = await inputs_of(request, manifest)
+    (await caller_of(request)).require(Scope.PREDICT)
+    client = deployment_of(request).async_client
+    media_type, write = writer_of(request.headers.get("accept"))
+    timeout_s, top_k = _wanted(request)
+    model = await client.recent_model(request.path_params["model"])
+    inputs = await inputs_of(request, model)
     try:
-        result = await deployment.async_client.predict_with(
-            inputs, model=manifest, timeout_s=timeout_s
-        )
+        result = await client.predict_with(inputs, model=model, timeout_s=timeout_s)
         if len(result.errors) == result.item_count:
             result.checked()
         if size_bytes(result) > _LARGE_BYTES:
@@ -94,6 +110,30 @@ async def predict(  # noqa: PLR0917 - FastAPI passes them by name
     except PredictionErrors as exc:
         return failed_items(request, exc)
     return Response(data, media_type=media_type)
+
+
+#: Served without FastAPI's router.
+DIRECT = DirectPath(re.compile(r"/v1/models/(?P<model>[^/]+)/predict"), with_problems(predict))
+
+
+def _wanted(request: Request) -> tuple[float, int | None]:
+    """How long to wait, and how many likeliest classes to list.
+
+    Raises:
+        UsageError: A number is none, or out of range.
+    """
+    if not request.scope["query_string"]:
+        return _DEFAULT_TIMEOUT_S, None
+    given = request.query_params
+    timeout_s = given.get("timeout_s", str(_DEFAULT_TIMEOUT_S))
+    top_k = given.get("top_k")
+    try:
+        seconds = float(timeout_s)
+    except ValueError:
+        raise UsageError(f"timeout_s is {timeout_s[:40]!r}; give seconds") from None
+    if top_k is not None and not (top_k.isdecimal() and 0 < int(top_k[:9]) <= _MOST_TOP):
+        raise UsageError(f"top_k is {top_k[:40]!r}; give 1 to {_MOST_TOP}")
+    return seconds, None if top_k is None else int(top_k)
 
 
 def failed_items(request: Request, exc: PredictionErrors) -> Response:

@@ -11,7 +11,7 @@ from gateway.auth.sessions import COOKIE
 from gateway.deployment import Deployment
 
 _READING = ("GET", "HEAD")
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False, description="An API key, which `fornada keys create` makes, or a token."
 )
 
@@ -22,13 +22,18 @@ def deployment_of(request: Request) -> Deployment:
     return deployment
 
 
-TheDeployment = Annotated[Deployment, Depends(deployment_of)]
+async def _deployment(request: Request) -> Deployment:
+    # A function that is not asynchronous costs a thread.
+    return deployment_of(request)
+
+
+TheDeployment = Annotated[Deployment, Depends(_deployment)]
 
 
 async def caller(
     request: Request,
     deployment: TheDeployment,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Principal:
     """The caller of a request; one that only reads may come from a page of the console.
 
@@ -41,7 +46,21 @@ async def caller(
         principal = await run_in_threadpool(deployment.sessions.principal_of, session)
         if principal is not None:
             return principal
-    credential = None if credentials is None else credentials.credentials
+    return await _caller(deployment, None if credentials is None else credentials.credentials)
+
+
+async def caller_of(request: Request) -> Principal:
+    """The caller of a request whose endpoint reads it by itself.
+
+    Raises:
+        UnauthenticatedError, RateExceededError: As `caller`.
+    """
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    is_bearer = scheme.lower() == "bearer" and credential
+    return await _caller(deployment_of(request), credential if is_bearer else None)
+
+
+async def _caller(deployment: Deployment, credential: str | None) -> Principal:
     known = deployment.identity.known_caller(credential)
     if known is not None:
         return known

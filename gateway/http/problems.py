@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from fornada.errors import FornadaError
 from fornada.logs import get_logger
+from gateway.http.direct_paths import Answer
 
 log = get_logger(__name__)
 
@@ -69,6 +70,18 @@ def problem_response(
     return JSONResponse(
         problem.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers
     )
+
+
+def with_problems(answer: Answer) -> Answer:
+    """`answer`, with our errors as problem documents; for what no handler of `app` sees."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except FornadaError as exc:
+            return await _of_ours(request, exc)
+
+    return answered
 
 
 async def _of_ours(request: Request, exc: Exception) -> JSONResponse:

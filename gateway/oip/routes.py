@@ -1,15 +1,17 @@
 """/v2: the protocol's endpoints."""
 
+import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from fornada.errors import UsageError
-from gateway.auth.callers import Caller, TheDeployment
+from gateway.auth.callers import Caller, TheDeployment, bearer, caller_of, deployment_of
 from gateway.auth.principal import Principal
 from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
+from gateway.http.direct_paths import DirectPath
 from gateway.oip.documents import (
     ErrorDocument,
     InferRequest,
@@ -22,7 +24,7 @@ from gateway.oip.documents import (
 )
 from gateway.oip.requests import Given, given_tensors, parsed, timeout_of
 from gateway.oip.responses import Answer, answer_of
-from gateway.oip.routing import OipRoute
+from gateway.oip.routing import OipRoute, with_errors
 from gateway.predicting.bodies import read_body
 from gateway.predicting.outputs import size_bytes
 from model_store.manifest import ModelManifest
@@ -45,9 +47,6 @@ router = APIRouter(
 )
 
 Name = Annotated[str, Path(description="`name@alias`, `name:version`, or `name` for the newest.")]
-HeaderLength = Annotated[
-    str | None, Header(description="Bytes of JSON before the binary data.", max_length=20)
-]
 Version = Annotated[str, Path(pattern=r"^[0-9]{1,9}$", description="A version of the model.")]
 
 
@@ -104,39 +103,62 @@ async def version_ready(
 _INFER: dict[str, Any] = {
     "response_model": InferResponse,
     "responses": {200: {"content": _BINARY}},
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": InferRequest.model_json_schema()},
-                **_BINARY,
-            },
-        }
-    },
+    "dependencies": [Depends(bearer)],
 }
 
 
-@router.post("/models/{model}/infer", **_INFER)
-async def infer(
-    request: Request,
-    deployment: TheDeployment,
-    caller: Caller,
-    model: Name,
-    inference_header_content_length: HeaderLength = None,
-) -> Response:
+_INFER_SCHEMA = InferRequest.model_json_schema()
+
+
+def _described(*path_parameters: str) -> dict[str, Any]:
+    return {
+        "parameters": [
+            *(
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in path_parameters
+            ),
+            {
+                "name": _HEADER_LENGTH,
+                "in": "header",
+                "description": "Bytes of JSON before the binary data.",
+                "schema": {"type": "integer", "minimum": 0},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _INFER_SCHEMA},
+                **_BINARY,
+            },
+        },
+    }
+
+
+@router.post(
+    "/models/{model}/infer",  # noqa: FAST003 - it is read from the request
+    **_INFER,
+    openapi_extra=_described("model"),
+)
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    **_INFER,
+    openapi_extra=_described("model", "version"),
+)
+async def infer(request: Request) -> Response:
     """Predict the items in the request's tensors, along their first axis; nothing is kept.
 
     BYTES for an input of images are image files, made items as the model says. If an item fails,
     the request does.
     """
-    caller.require(Scope.PREDICT)
-    manifest = await deployment.async_client.recent_model(model)
+    (await caller_of(request)).require(Scope.PREDICT)
+    client = deployment_of(request).async_client
+    path = request.path_params
+    name, version = path["model"], path.get("version")
+    model = await client.recent_model(name if version is None else _version_of(name, version))
     body = await read_body(request)
-    length = inference_header_content_length
-    wanted, given = await _apart(len(body), _read, body, length, manifest)
-    result = await deployment.async_client.predict_with(
-        given, model=manifest, timeout_s=timeout_of(wanted)
-    )
+    length = request.headers.get(_HEADER_LENGTH)
+    wanted, given = await _apart(len(body), _read, body, length, model)
+    result = await client.predict_with(given, model=model, timeout_s=timeout_of(wanted))
     answer: Answer = await _apart(size_bytes(result), answer_of, wanted, result)
     if answer.json_bytes is None:
         return Response(answer.body, media_type="application/json")
@@ -147,18 +169,11 @@ async def infer(
     )
 
 
-@router.post("/models/{model}/versions/{version}/infer", **_INFER)
-async def infer_version(  # noqa: PLR0917 - FastAPI passes them by name
-    request: Request,
-    deployment: TheDeployment,
-    caller: Caller,
-    model: Name,
-    version: Version,
-    inference_header_content_length: HeaderLength = None,
-) -> Response:
-    """The same by a version of the model."""
-    named = _version_of(model, version)
-    return await infer(request, deployment, caller, named, inference_header_content_length)
+#: Served without FastAPI's router.
+DIRECT = DirectPath(
+    re.compile(r"/v2/models/(?P<model>[^/]+)(/versions/(?P<version>[0-9]{1,9}))?/infer"),
+    with_errors(infer),
+)
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""Routes whose errors have the protocol's own shape."""
+"""Answers whose errors have the protocol's own shape."""
 
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
@@ -8,9 +8,11 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from fornada.errors import FornadaError
 from fornada.logs import get_logger
+from gateway.http.direct_paths import Answer
 from gateway.oip.documents import ErrorDocument
 
 log = get_logger(__name__)
@@ -23,27 +25,33 @@ class OipRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of requests."""
-        handle = super().get_route_handler()
+        return with_errors(super().get_route_handler())
 
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except FornadaError as exc:
-                return _of_ours(exc)
-            except RequestValidationError as exc:
-                first = exc.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                return _error(HTTPStatus.BAD_REQUEST, f"{where}: {first['msg']}")
-            except HTTPException as exc:
-                return _error(exc.status_code, str(exc.detail))
-            except Exception:
-                log.exception("request failed")
-                return _error(
-                    HTTPStatus.INTERNAL_SERVER_ERROR,
-                    "the gateway failed; its log says why, under the request's id",
-                )
 
-        return answer
+def with_errors(answer: Answer) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """`answer`, with every error as the protocol has it."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except FornadaError as exc:
+            return _of_ours(exc)
+        except RequestValidationError as exc:
+            first = exc.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            return _error(HTTPStatus.BAD_REQUEST, f"{where}: {first['msg']}")
+        except HTTPException as exc:
+            return _error(exc.status_code, str(exc.detail))
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("request failed")
+            return _error(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "the gateway failed; its log says why, under the request's id",
+            )
+
+    return answered
 
 
 def _of_ours(exc: FornadaError) -> Response:

@@ -5,17 +5,10 @@ from collections.abc import AsyncGenerator
 from fastapi import Request
 
 from fornada.errors import FornadaError
+from gateway.http.body_limits import MediaTypeError, TooLargeError
 
 #: Of a body. A call has a megabyte of items, which are larger as JSON or as photographs.
 MAX_BODY_BYTES = 16 * 1024 * 1024
-
-
-class BodyTooLargeError(FornadaError, fault="caller", http_status=413):
-    """A request has more bytes than it may have."""
-
-
-class MediaTypeError(FornadaError, fault="caller", http_status=415):
-    """A body is of a type that is not read here."""
 
 
 class NotAcceptableError(FornadaError, fault="caller", http_status=406):
@@ -26,7 +19,7 @@ async def read_body(request: Request) -> bytes:
     """The whole body.
 
     Raises:
-        BodyTooLargeError: It is too large.
+        TooLargeError: It is too large.
     """
     parts = [part async for part in body_parts(request)]
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -36,7 +29,7 @@ async def body_parts(request: Request) -> AsyncGenerator[bytes, None]:
     """The body as it comes.
 
     Raises:
-        BodyTooLargeError: It is too large; what it declares is looked at first.
+        TooLargeError: It is too large; what it declares is looked at first.
     """
     declared = request.headers.get("content-length", "")
     _check_size(int(declared) if declared.isdecimal() else 0)
@@ -52,7 +45,7 @@ async def body_parts(request: Request) -> AsyncGenerator[bytes, None]:
 
 def _check_size(size_bytes: int) -> None:
     if size_bytes > MAX_BODY_BYTES:
-        raise BodyTooLargeError(
+        raise TooLargeError(
             f"the body has {size_bytes} bytes or more, and one of a prediction may have "
             f"{MAX_BODY_BYTES}; send fewer items, or submit a job"
         )

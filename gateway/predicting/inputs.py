@@ -21,11 +21,13 @@ from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from fornada.formats.tensor_file import from_tensor_file, needs_tensor_file
 from fornada.tensors import InputTensor
-from gateway.predicting.bodies import MediaTypeError, body_parts, read_body
+from gateway.http.body_limits import MediaTypeError
+from gateway.predicting.bodies import body_parts, read_body
 from model_store.manifest import ModelManifest
 from producer.inputs.interface import ImageFile, Inputs
 
 JSON = "application/json"
+JSON_LINES = "application/jsonl"
 NPY = "application/x-npy"
 SAFETENSORS = "application/vnd.safetensors"
 _MULTIPART = "multipart/form-data"
@@ -63,7 +65,7 @@ async def inputs_of(request: Request, model: ModelManifest) -> Inputs:
     Raises:
         InputError: It is not what its type says.
         MediaTypeError: It is of no type that is read here.
-        BodyTooLargeError: It is too large.
+        TooLargeError: It is too large.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == _MULTIPART:
@@ -183,7 +185,7 @@ async def _files(request: Request) -> Sequence[ImageFile]:
         for number, (_, part) in enumerate(form.multi_items()):
             if isinstance(part, UploadFile):
                 name = (part.filename or f"file {number}")[:200]
-                files.append(ImageFile(name=name, data=await part.read()))
+                files.append(ImageFile(name=name, data=await part.read(), item_id=name))
     finally:
         await form.close()
     if not files:

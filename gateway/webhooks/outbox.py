@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from fornada import keys
 from fornada.errors import MessageError, ObjectNotFoundError
+from fornada.keys import gateway as gateway_keys
 from fornada.logs import get_logger
 from fornada.records import Name, Record, now
 from fornada.storage.interface import ObjectStore
@@ -91,24 +92,24 @@ class Outbox:
 
     def put(self, webhook: JobWebhook) -> None:
         """Write a webhook that is pending."""
-        self._objects.put(keys.pending_webhook(webhook.job_id), webhook.to_json())
+        self._objects.put(gateway_keys.pending_webhook(webhook.job_id), webhook.to_json())
 
     def settle(self, webhook: JobWebhook) -> None:
         """Write that nothing more is to be told."""
-        self._objects.put(keys.told_webhook(webhook.job_id), webhook.to_json())
+        self._objects.put(gateway_keys.told_webhook(webhook.job_id), webhook.to_json())
         self.drop(webhook.job_id)
 
     def drop(self, job_id: str) -> None:
         """Forget that something is pending."""
-        self._objects.delete(keys.pending_webhook(job_id))
+        self._objects.delete(gateway_keys.pending_webhook(job_id))
 
     def pending(self, job_id: str) -> JobWebhook | None:
         """The webhook, if something is to be told."""
-        return self._read(keys.pending_webhook(job_id))
+        return self._read(gateway_keys.pending_webhook(job_id))
 
     def told(self, job_id: str) -> JobWebhook | None:
         """The webhook as it was settled last."""
-        return self._read(keys.told_webhook(job_id))
+        return self._read(gateway_keys.told_webhook(job_id))
 
     def newest(self, job_id: str) -> JobWebhook:
         """The webhook as it stands.
@@ -134,13 +135,13 @@ class Outbox:
 
     def pending_jobs(self) -> set[str]:
         """The jobs whose webhooks are pending."""
-        listed = self._objects.list(keys.WEBHOOKS_PENDING_PREFIX)
-        found = {keys.webhook_job(info.key) for info in listed}
+        listed = self._objects.list(gateway_keys.WEBHOOKS_PENDING_PREFIX)
+        found = {gateway_keys.webhook_job(info.key) for info in listed}
         return {job_id for job_id in found if keys.is_name(job_id)}
 
     def forget_told(self, before: datetime) -> None:
         """Delete what was settled longer ago."""
-        for info in self._objects.list(keys.WEBHOOKS_TOLD_PREFIX):
+        for info in self._objects.list(gateway_keys.WEBHOOKS_TOLD_PREFIX):
             if info.modified_at < before:
                 self._objects.delete(info.key)
 

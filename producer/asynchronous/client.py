@@ -1,11 +1,12 @@
 """The client for event loops: calls take no thread each, and nothing blocks the loop."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Self
 
+from fornada.coordination.worker_board.interface import WorkerReport
 from fornada.formats.images import DecoderPool
 from fornada.settings import Settings
 from model_store.images import ImageOptions
@@ -226,6 +227,10 @@ class AsyncClient:
     async def backlog(self) -> Backlog:
         """As `Client.backlog`."""
         return await self._threads.run(self._client.backlog)
+
+    async def workers(self) -> Sequence[WorkerReport]:
+        """As `Client.workers`."""
+        return await self._threads.run(self._client.workers)
 
     async def resume(self, job_id: str) -> AsyncJob:
         """As `Client.resume`.

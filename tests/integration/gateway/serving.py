@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +13,24 @@ from typing import Any, NamedTuple
 import httpx2
 from fastapi import FastAPI
 
+from fornada.settings import Settings
+from gateway.app import create_app
+from gateway.auth.api_keys import ApiKeys
+from gateway.auth.identity import Identity
+from gateway.auth.rates import Rates
+from gateway.auth.scopes import Scope
+from gateway.deployment import Deployment
 from gateway.server import GatewayServer
+from producer.client import Client
+
+
+def gateway_of(client: Client, *, scopes: Sequence[Scope]) -> tuple[FastAPI, str]:
+    """The gateway in front of `client`, and a key with the scopes."""
+    objects = client._models.objects
+    identity = Identity(api_keys=ApiKeys(objects=objects), rates=Rates.in_memory())
+    deployment = Deployment.of(Settings(), objects=objects, client=client, identity=identity)
+    _, key = identity.api_keys.create("shop", scopes=scopes)
+    return create_app(deployment), key
 
 
 @contextmanager

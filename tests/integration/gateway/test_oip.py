@@ -1,29 +1,21 @@
 """The Open Inference Protocol, as `tritonclient` speaks it, and as JSON."""
 
-import asyncio
-import contextlib
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
-import uvicorn
 from fastapi.testclient import TestClient
-from starlette.types import ASGIApp
 from tritonclient.utils import triton_to_np_dtype
 
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 from gateway.auth.scopes import Scope
-from gateway.http.heads import BoundedHeads
 from producer.testing import in_memory_client
 
 from .conftest import CallerOf
+from .serving import served
 from .test_predict import ITEMS, caller_of_client, png
 
 #: A model of everything that a tensor may be.
@@ -53,24 +45,6 @@ def _compute(rows: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def _served(app: ASGIApp) -> Iterator[str]:
-    """The host and port of a server of `app`."""
-    config = uvicorn.Config(app, http=BoundedHeads, log_config=None, port=0, lifespan="off")
-    server = uvicorn.Server(config)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(
-            target=partial(asyncio.run, server.serve(sockets=[listening])), daemon=True
-        )
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def caller_of_many() -> Iterator[TestClient]:
     """A caller of the model of everything, `many`."""
@@ -79,10 +53,10 @@ def caller_of_many() -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="module")
-def served(caller_of_many: TestClient) -> Iterator[tuple[Any, dict[str, str]]]:
+def speaker(caller_of_many: TestClient) -> Iterator[tuple[Any, dict[str, str]]]:
     """tritonclient, and the headers with its key."""
-    with _served(caller_of_many.app) as address:
-        client = triton.InferenceServerClient(address)
+    with served(caller_of_many.app) as url:
+        client = triton.InferenceServerClient(url.removeprefix("http://"))
         yield client, {"Authorization": caller_of_many.headers["Authorization"]}
         client.close()
 
@@ -127,9 +101,9 @@ FILES = np.array([png(ITEMS[0]), png(ITEMS[2])], object)
     ("photo", "datatype"), [(ITEMS[[0, 2]], "UINT8"), (FILES, "BYTES"), (FILES[:, None], "BYTES")]
 )
 def test_tritonclient_infers_by_binary_tensors_and_by_image_files(
-    served: tuple[Any, dict[str, str]], photo: np.ndarray, datatype: str
+    speaker: tuple[Any, dict[str, str]], photo: np.ndarray, datatype: str
 ) -> None:
-    client, headers = served
+    client, headers = speaker
 
     result = client.infer("many", _inputs(photo, datatype), headers=headers, request_id="mine")
     by_version = client.infer(
@@ -146,9 +120,9 @@ def test_tritonclient_infers_by_binary_tensors_and_by_image_files(
 
 
 def test_tritonclient_chooses_outputs_and_asks_for_classes(
-    served: tuple[Any, dict[str, str]],
+    speaker: tuple[Any, dict[str, str]],
 ) -> None:
-    client, headers = served
+    client, headers = speaker
     wanted = [
         triton.InferRequestedOutput("tags", class_count=2),
         triton.InferRequestedOutput("echo", binary_data=False),
@@ -167,8 +141,8 @@ def test_tritonclient_chooses_outputs_and_asks_for_classes(
     )
 
 
-def test_tritonclient_sees_server_and_models(served: tuple[Any, dict[str, str]]) -> None:
-    client, headers = served
+def test_tritonclient_sees_server_and_models(speaker: tuple[Any, dict[str, str]]) -> None:
+    client, headers = speaker
 
     assert client.is_server_live()
     assert client.is_server_ready()

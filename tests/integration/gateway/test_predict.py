@@ -17,19 +17,14 @@ from safetensors.numpy import load, save
 
 from fornada.errors import BacklogFullError
 from fornada.formats.npy import from_npy, to_npy
-from fornada.settings import Settings
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
-from gateway.app import create_app
-from gateway.auth.api_keys import ApiKeys
-from gateway.auth.identity import Identity
-from gateway.auth.rates import Rates
 from gateway.auth.scopes import Scope
-from gateway.deployment import Deployment
 from gateway.predicting.bodies import MAX_BODY_BYTES
 from producer.client import Client
 from producer.testing import in_memory_client
 
 from .conftest import CallerOf
+from .serving import gateway_of
 
 ITEMS = np.uint8([[[0, 0], [0, 0]], [[1, 0], [0, 0]], [[5, 9], [7, 8]]])
 PATH = "/v1/models/looks@prod/predict"
@@ -44,12 +39,9 @@ def png(pixels: np.ndarray) -> bytes:
 
 def caller_of_client(client: Client) -> TestClient:
     """A caller who may do all, of a gateway in front of `client`."""
-    objects = client._models.objects
-    identity = Identity(api_keys=ApiKeys(objects=objects), rates=Rates.in_memory())
-    deployment = Deployment.of(Settings(), objects=objects, client=client, identity=identity)
-    _, token = identity.api_keys.create("shop", scopes=[Scope.PREDICT])
+    app, token = gateway_of(client, scopes=[Scope.PREDICT])
     return TestClient(
-        create_app(deployment),
+        app,
         base_url="http://127.0.0.1",
         headers={"Authorization": f"Bearer {token}"},
         raise_server_exceptions=False,
@@ -246,13 +238,19 @@ def test_a_text_is_an_item_of_a_model_of_strings() -> None:
                 },
             },
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "BodyTooLargeError",
+            "TooLargeError",
         ),
         (
             f"{PATH}?timeout_s=0",
             {"json": {"items": ITEMS.tolist()}},
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "RequestError",
+            HTTPStatus.BAD_REQUEST,
+            "UsageError",
+        ),
+        (
+            f"{PATH}?top_k=0",
+            {"json": {"items": ITEMS.tolist()}},
+            HTTPStatus.BAD_REQUEST,
+            "UsageError",
         ),
         (
             "/v1/models/hats/predict",

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from fornada import keys
+from fornada.keys import gateway as gateway_keys
 from fornada.trust.deployment_keys import new_key
 from gateway.webhooks import calls, deliveries, dispatcher
 
@@ -59,7 +60,7 @@ def test_the_end_of_a_job_is_told_once_and_signed(
     shown = caller.get(f"{path}/webhook").json()
     assert call.headers["webhook-id"] == shown["id"]
     assert [(204, None)] == [(each["status"], each["error"]) for each in shown["attempts"]]
-    assert [] == list(gateways.objects.list(keys.WEBHOOKS_PENDING_PREFIX))
+    assert [] == list(gateways.objects.list(gateway_keys.WEBHOOKS_PENDING_PREFIX))
 
 
 def test_secrets_are_shown_once_and_kept_sealed(
@@ -169,7 +170,7 @@ def test_a_request_sent_again_has_the_same_webhook_and_the_same_secret(
     later = submit(caller, key="order-1").json()
 
     assert first["webhook"] == later["webhook"]
-    assert [] == list(gateways.objects.list(keys.WEBHOOKS_PENDING_PREFIX))
+    assert [] == list(gateways.objects.list(gateway_keys.WEBHOOKS_PENDING_PREFIX))
     assert 1 == len(receiver.calls)
 
 
@@ -230,7 +231,7 @@ def test_several_gateways_tell_each_end_once(
 
     for job_id in jobs:
         gateways.client.job(job_id).cancel()
-    wait_until(lambda: not list(gateways.objects.list(keys.WEBHOOKS_PENDING_PREFIX)))
+    wait_until(lambda: not list(gateways.objects.list(gateway_keys.WEBHOOKS_PENDING_PREFIX)))
     gateways.stop()
 
     assert sorted(jobs) == sorted(json.loads(call.body)["data"]["id"] for call in receiver.calls)
