@@ -19,6 +19,8 @@ from fornada import errors
 from fornada.commands.router import root
 from fornada.commands.schemas import json_schemas
 from fornada.settings import PREFIX, Settings
+from gateway.app import create_app
+from gateway.deployment import Deployment
 from model_store.engines.catalog import ENGINES
 
 DOCS = Path(__file__).parent
@@ -90,6 +92,7 @@ def pages() -> dict[Path, str]:
         Path("reference/settings.md"): settings_page(),
         Path("reference/cli.md"): cli_page(),
         Path("reference/errors.md"): errors_page(),
+        Path("reference/openapi.json"): openapi(),
     }
     for name, schema in json_schemas().items():
         text = json.dumps(schema, indent=2, sort_keys=True) + "\n"
@@ -104,6 +107,12 @@ def stale(folder: Path) -> list[Path]:
         for path, text in pages().items()
         if not (folder / path).exists() or (folder / path).read_text(encoding="utf-8") != text
     ]
+
+
+def openapi() -> str:
+    """The description of the gateway's API."""
+    schema = create_app(Deployment.from_settings(Settings())).openapi()
+    return json.dumps(schema, indent=2) + "\n"
 
 
 def settings_page() -> str:

@@ -36,6 +36,8 @@ MAX_MESSAGE_BYTES = 64 * 1024
 Task = Literal["classification", "regression"]
 #: Most bytes of a JSON object: more than any caller needs, yet it fits into memory.
 MAX_JSON_BYTES = 512 * 1024 * 1024
+#: Most bytes of a record that has no lists.
+MAX_SMALL_JSON_BYTES = 1024 * 1024
 #: Most characters of a field's name that is shown.
 _NAME_CHARACTERS = 32
 #: Most shards of a job; the manifest of more would exceed MAX_JSON_BYTES.

@@ -1,6 +1,9 @@
 """The gateway's application: its endpoints, and what every request passes."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
 
 from fastapi import FastAPI
 
@@ -15,7 +18,9 @@ from gateway.api import (
     shards,
     system,
     uploads,
+    webhooks,
 )
+from gateway.api.job_request import JobOptions, JobRequest
 from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
@@ -25,6 +30,7 @@ from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
 from gateway.http.request_ids import RequestIds
+from gateway.http.schema import describe, operation_id
 from gateway.live.jobs import LiveJobs
 from gateway.oip import routes as oip
 
@@ -42,6 +48,7 @@ _PARTS = (
     results,
     shards,
     events,
+    webhooks,
     uploads,
     models,
     predict,
@@ -50,9 +57,38 @@ _PARTS = (
 )
 
 
+class _Part(Protocol):
+    """What runs in threads of its own."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+@asynccontextmanager
+async def _background(app: FastAPI) -> AsyncIterator[None]:
+    """Tell webhooks and keep jobs going while the app is served."""
+    deployment: Deployment = app.state.deployment
+    parts: list[_Part] = [deployment.webhooks.dispatcher]
+    if deployment.reconcilers is not None:
+        parts.append(deployment.reconcilers)
+    for part in parts:
+        part.start()
+    try:
+        yield
+    finally:
+        for part in parts:
+            await asyncio.to_thread(part.stop)
+
+
 def create_app(deployment: Deployment) -> FastAPI:
     """The application in front of `deployment`; contacts nothing yet."""
-    app = FastAPI(title="Fornada", version=__version__, description=_DESCRIPTION)
+    app = FastAPI(
+        title="Fornada",
+        version=__version__,
+        description=_DESCRIPTION,
+        generate_unique_id_function=operation_id,
+        lifespan=_background,
+    )
     app.state.deployment = deployment
     app.state.forms = asyncio.Semaphore(MOST_FORMS)
     app.state.live = LiveJobs()
@@ -66,6 +102,7 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.add_middleware(RequestIds)
     for part in _PARTS:
         app.include_router(part.router)
+    describe(app, [JobRequest, JobOptions])
     # Last: it takes what is left.
     app.mount("/", create_console(deployment))
     return app

@@ -14,6 +14,8 @@ from gateway.auth.identity import Identity
 from gateway.auth.quotas import Quotas
 from gateway.auth.sessions import Sessions
 from gateway.http.origins import LOOPBACK_HOSTS
+from gateway.reconcilers import HostedReconcilers
+from gateway.webhooks.service import Webhooks
 from model_store.store import ModelStore
 from producer.asynchronous.client import AsyncClient
 from producer.client import Client
@@ -33,10 +35,19 @@ class Deployment:
     quotas: Quotas
     sessions: Sessions
     prefixes: InputPrefixes
+    webhooks: Webhooks
+    #: Keep jobs going where no worker runs; none in front of a deployment in memory.
+    reconcilers: HostedReconcilers | None = None
 
     @classmethod
     def of(
-        cls, settings: Settings, *, objects: ObjectStore, client: Client, identity: Identity
+        cls,
+        settings: Settings,
+        *,
+        objects: ObjectStore,
+        client: Client,
+        identity: Identity,
+        reconcilers: HostedReconcilers | None = None,
     ) -> Self:
         """The deployment whose store, client and callers are given."""
         return cls(
@@ -49,6 +60,8 @@ class Deployment:
             quotas=Quotas(client=client),
             sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
+            webhooks=Webhooks.of(settings, objects=objects, coordination=client.coordination),
+            reconcilers=reconcilers,
         )
 
     @classmethod
@@ -62,7 +75,13 @@ class Deployment:
             settings=settings,
         )
         identity = Identity.from_settings(settings, api_keys=ApiKeys(objects=objects))
-        return cls.of(settings, objects=objects, client=client, identity=identity)
+        return cls.of(
+            settings,
+            objects=objects,
+            client=client,
+            identity=identity,
+            reconcilers=HostedReconcilers.from_settings(settings, objects=objects),
+        )
 
     @property
     def hosts(self) -> list[str]:

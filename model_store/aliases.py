@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from fornada import keys
 from fornada.errors import UsageError
 from fornada.parallel import in_parallel
-from fornada.records import AliasMove, now
+from fornada.records import MAX_SMALL_JSON_BYTES, AliasMove, now
+from fornada.storage.checked_reads import read_bounded
 from fornada.storage.interface import ObjectStore
 from model_store.claims import claim_number
 
@@ -59,7 +60,8 @@ class Aliases:
         return [info.key for info in found if keys.is_alias_move(info.key)]
 
     def _read(self, key: str) -> AliasMove:
-        return AliasMove.from_json(self._objects.get(key).data, where=key)
+        data = read_bounded(self._objects, key, most_bytes=MAX_SMALL_JSON_BYTES)
+        return AliasMove.from_json(data, where=key)
 
 
 def rollback_target(moves: Sequence[AliasMove], existing: Sequence[int], *, alias: str) -> int:

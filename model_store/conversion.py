@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import InputError, LocalDiskError, ModelRefusedError, UsageError, error_line
+from model_store.engines.artifact import activations
 from model_store.engines.keras_file import custom_objects, save_model
 from model_store.engines.keras_setup import import_keras, import_tensorflow
 from model_store.safety.artifact_check import check_artifact
@@ -65,7 +66,8 @@ def convert(old: Path, new: Path, *, allowed_objects: Collection[str] = ()) -> N
     if not old.exists():
         raise InputError(f"{old} does not exist; check the path")
     keras = import_keras()
-    with keras.saving.custom_object_scope(_by_all_names(allowed_objects)):
+    known = {**activations.tensorflow_functions(), **_by_all_names(allowed_objects)}
+    with keras.saving.custom_object_scope(known):
         try:
             model = load(old)
         except (ModelRefusedError, MemoryError):

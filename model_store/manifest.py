@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fornada.errors import UsageError
+from fornada.errors import ModelUnusableError, UsageError
 from fornada.keys import ModelKeys, VersionKeys, check_name
 from fornada.records import ModelPin, Name, ObjectRef, PositiveCount, Record
 from fornada.tensors import MAX_TENSORS, InputTensor, OutputTensor, only, unnamed_tensors
@@ -138,6 +138,22 @@ class ModelManifest(ModelDraft):
             MessageError: It is not JSON or not this record; names the wrong field.
         """
         return super().from_json(_upgraded(data), where=where)
+
+    @classmethod
+    def of_version(cls, data: bytes, name: str, version: int) -> Self:
+        """Parse `data`, which was read where that version's manifest is.
+
+        Raises:
+            MessageError: It is no manifest.
+            ModelUnusableError: It is that of another version, and so may be its signature.
+        """
+        found = cls.from_json(data, where=ModelKeys(name).version(version).manifest)
+        if (found.name, found.version) != (name, version):
+            raise ModelUnusableError(
+                f"model {name}:{version} has the manifest of {found}; the store was changed by "
+                "hand, publish a new version"
+            )
+        return found
 
     @property
     def digest(self) -> str:

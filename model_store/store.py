@@ -15,9 +15,16 @@ from fornada.errors import (
 from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Tensor
-from fornada.records import AliasMove, ModelPin, ObjectRef, now, sha256_of_file
+from fornada.records import (
+    MAX_SMALL_JSON_BYTES,
+    AliasMove,
+    ModelPin,
+    ObjectRef,
+    now,
+    sha256_of_file,
+)
 from fornada.settings import Settings
-from fornada.storage.checked_reads import download_checked, read_checked
+from fornada.storage.checked_reads import download_checked, read_bounded, read_checked
 from fornada.storage.interface import Content, ObjectStore
 from fornada.storage.opening import open_store
 from model_store.aliases import Aliases, rollback_target
@@ -33,6 +40,8 @@ from model_store.wall.process import WallProcess
 from model_store.wall.verdict import Verdicts
 
 _REMEDY = "publish the model again"
+#: A million classes fit.
+_MOST_MANIFEST_BYTES = 64 * 1024 * 1024
 
 
 class ModelStore:
@@ -186,13 +195,7 @@ class ModelStore:
         ref = ModelRef(name=pin.name, version=pin.version)
         data = self._read_manifest(ref, pin.version)
         self._check_signature(pin, data)
-        manifest = _parsed(data, ref)
-        if (manifest.name, manifest.version) != (pin.name, pin.version):
-            # The signature is valid, but for another version.
-            raise ModelUnusableError(
-                f"model {pin} has the manifest of {manifest}; the store was changed by hand, "
-                "publish a new version"
-            )
+        manifest = ModelManifest.of_version(data, pin.name, pin.version)
         if manifest.digest != pin.sha256:
             raise ModelUnusableError(
                 f"model {pin} has digest {manifest.digest[:12]}…, and the job was submitted for "
@@ -203,7 +206,8 @@ class ModelStore:
     def names(self) -> list[str]:
         """All models that have a published version."""
         folders = self.objects.list_folders(keys.MODELS_PREFIX)
-        return [name for name in sorted(folders) if self.versions(name)]
+        # Others may have put what they like there.
+        return [name for name in sorted(folders) if keys.is_name(name) and self.versions(name)]
 
     def versions(self, name: str) -> list[int]:
         """The published versions of a model, oldest first."""
@@ -301,11 +305,12 @@ class ModelStore:
         return version
 
     def _manifest(self, ref: ModelRef, version: int) -> ModelManifest:
-        return _parsed(self._read_manifest(ref, version), ModelRef(name=ref.name, version=version))
+        return ModelManifest.of_version(self._read_manifest(ref, version), ref.name, version)
 
     def _read_manifest(self, ref: ModelRef, version: int) -> bytes:
         try:
-            return self.objects.get(keys.ModelKeys(ref.name).version(version).manifest).data
+            key = keys.ModelKeys(ref.name).version(version).manifest
+            return read_bounded(self.objects, key, most_bytes=_MOST_MANIFEST_BYTES)
         except ObjectNotFoundError as exc:
             raise self._not_found(ref) from exc
 
@@ -319,7 +324,8 @@ class ModelStore:
             return
         key = keys.ModelKeys(pin.name).version(pin.version).signature(public_key.key_id)
         try:
-            signature = ManifestSignature.from_json(self.objects.get(key).data, where=key)
+            data = read_bounded(self.objects, key, most_bytes=MAX_SMALL_JSON_BYTES)
+            signature = ManifestSignature.from_json(data, where=key)
         except ObjectNotFoundError as exc:
             raise ModelRefusedError(
                 f"model {pin} is not signed with the key {public_key.key_id[:12]}… that this "
@@ -338,9 +344,3 @@ class ModelStore:
             return ModelNotFoundError(f"model {ref.name} has no alias {ref.alias!r}; {remedy}")
         known = ", ".join(str(version) for version in versions[-10:])
         return ModelNotFoundError(f"model {ref.name} has no version {ref.version}; it has: {known}")
-
-
-def _parsed(data: bytes, ref: ModelRef) -> ModelManifest:
-    return ModelManifest.from_json(
-        data, where=keys.ModelKeys(ref.name).version(ref.version or 0).manifest
-    )

@@ -1,6 +1,6 @@
 """The jobs of a deployment: found again, and kept going."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from fornada import keys
@@ -74,10 +74,27 @@ class Jobs:
         )
 
     def page(
-        self, wanted: JobFilter, *, before: Position | None = None, limit: int = 50
+        self,
+        wanted: JobFilter,
+        *,
+        before: Position | None = None,
+        limit: int = 50,
+        manifest_of: Callable[[str], JobManifest] | None = None,
     ) -> JobPage:
-        """The newest jobs that are wanted, at most `limit`, older than `before`."""
-        pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
+        """The newest jobs that are wanted, at most `limit`, older than `before`.
+
+        Args:
+            wanted: Which.
+            before: Where the page before ended.
+            limit: How many.
+            manifest_of: Reads manifests, for those who hold the last ones.
+        """
+        pages = JobPages(
+            jobs=self._jobs,
+            index=self._coordination,
+            as_job=self._as_job,
+            manifest_of=manifest_of or self._jobs.manifest,
+        )
         return pages.page(wanted, before=before, limit=limit)
 
     def open_job_ids(self) -> set[str]:

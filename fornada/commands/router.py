@@ -41,6 +41,7 @@ _COMMANDS = {
     ),
     "worker": _Target("worker.cli", "worker", "Run workers that predict queued jobs."),
     "submit": _Target("producer.commands.submit", "submit", "Submit items as a job."),
+    "predict": _Target("producer.commands.predict", "predict", "Predict a few items now."),
     "jobs": _Target("producer.commands.jobs", "jobs", "List, show, cancel jobs; fetch results."),
     "gateway": _Target(
         "gateway.commands.serving", "gateway", "Serve jobs, models and predictions over HTTP."

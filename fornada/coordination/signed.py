@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from fornada.coordination.interface import Decisions
 from fornada.logs import get_logger
+from fornada.repeated import Repeated
 from fornada.trust.deployment_keys import HMAC_DIGITS, DeploymentKeys, Kind
 
 log = get_logger(__name__)
@@ -40,6 +41,7 @@ class SignedDecisions:
         self._decisions = decisions
         self._keys = deployment_keys
         self._monotonic = monotonic
+        self._repeated = Repeated()
         self._lock = threading.Lock()
         #: Job → when an end that no key signed was first seen.
         self._doubted: OrderedDict[str, float] = OrderedDict()
@@ -93,5 +95,7 @@ class SignedDecisions:
         if self._keys.verify(kind, name, answer, text):
             return answer
         why = "no key signed it" if self._keys else "FORNADA_DEPLOYMENT_KEYS is not set"
-        log.warning("answer in Redis not believed", kind=kind, of=name, why=why)
+        # Anyone may have put thousands there.
+        what = "answer in Redis not believed"
+        self._repeated.log(log.warning, what, about=kind, kind=kind, of=name, why=why)
         return None

@@ -9,9 +9,10 @@ from fornada import keys
 from fornada.coordination.interface import Decisions, OpenJobs
 from fornada.errors import ForeignBucketError, MessageError, ObjectNotFoundError, StoreRefusedError
 from fornada.logs import get_logger
-from fornada.records import SCHEMA_VERSION, Record
+from fornada.records import MAX_SMALL_JSON_BYTES, SCHEMA_VERSION, Record
 from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
+from fornada.storage.checked_reads import read_bounded
 from fornada.storage.interface import ObjectStore
 
 log = get_logger(__name__)
@@ -113,7 +114,7 @@ class BucketCheck:
 
     def _read(self) -> BucketId | None:
         try:
-            data = self._objects.get(keys.BUCKET_ID).data
+            data = read_bounded(self._objects, keys.BUCKET_ID, most_bytes=MAX_SMALL_JSON_BYTES)
         except ObjectNotFoundError:
             return None
         return BucketId.from_json(data, where=keys.BUCKET_ID)

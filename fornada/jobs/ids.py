@@ -10,6 +10,7 @@ from fornada.jobs.manifest import JobManifest
 from fornada.logs import get_logger
 from fornada.queue.message import ShardMessage
 from fornada.records import INLINE_VERSION, JOB_VERSION, MAX_MESSAGE_BYTES, now, sha256_hex
+from fornada.repeated import Repeated
 from fornada.trust.deployment_keys import DeploymentKeys
 
 log = get_logger(__name__)
@@ -91,7 +92,7 @@ def message_for(
 
 
 def trusted_manifest(
-    message: ShardMessage, *, deployment_keys: DeploymentKeys
+    message: ShardMessage, *, deployment_keys: DeploymentKeys, repeated: Repeated
 ) -> JobManifest | None:
     """The manifest that the message carries, if a key signed it and the job's id is its digest.
 
@@ -104,7 +105,8 @@ def trusted_manifest(
     if not deployment_keys.verify("manifest", message.job_id, text, message.hmac):
         if deployment_keys:
             why = "not signed" if message.hmac is None else "signed by no key of this deployment"
-            log.warning("carried manifest not believed", job_id=message.job_id, why=why)
+            what = "carried manifest not believed"
+            repeated.log(log.warning, what, about=why, job_id=message.job_id, why=why)
         return None
     heads = [_head(version, message.job_id) for version in (INLINE_VERSION, JOB_VERSION)]
     head = next((head for head in heads if text.startswith(head)), None)

@@ -18,6 +18,7 @@ from fornada.errors import (
     StoreRefusedError,
 )
 from fornada.jobs.manifest import JobManifest
+from fornada.keys import gateway as gateway_keys
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ObjectRef
 from fornada.storage.checked_reads import read_checked
@@ -148,7 +149,7 @@ class JobInputs:
             return False
         if ref.key.startswith(keys.JobKeys(manifest.job_id).prefix):
             return True
-        upload = keys.upload_of(ref.key)
+        upload = gateway_keys.upload_of(ref.key)
         if upload is not None:
             return upload.owner == manifest.owner and ref.key.startswith(upload.parts)
         return any(

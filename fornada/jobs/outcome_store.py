@@ -18,8 +18,8 @@ from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.summary import OutcomesDigest
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges, in_ranges
-from fornada.records import MAX_INLINE_BYTES, MAX_SHARDS, ObjectRef
-from fornada.storage.checked_reads import read_checked
+from fornada.records import MAX_INLINE_BYTES, MAX_JSON_BYTES, MAX_SHARDS, ObjectRef
+from fornada.storage.checked_reads import read_bounded, read_checked
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import OutputTensor
 
@@ -229,7 +229,7 @@ class OutcomeStore:
             MessageError: It is no such record, or that of another job.
         """
         try:
-            data = self.objects.get(key).data
+            data = read_bounded(self.objects, key, most_bytes=MAX_JSON_BYTES)
         except ObjectNotFoundError:
             return None
         found = record.from_json(data, where=key)

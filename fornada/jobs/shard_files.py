@@ -21,7 +21,7 @@ from fornada.formats.items import Array
 from fornada.formats.tar import Span, parse_index, tar_members
 from fornada.formats.tensor_file import Column
 from fornada.jobs.items import MAX_REASON_CHARACTERS, Items
-from fornada.jobs.manifest import ShardInput
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.parallel import in_parallel
 from fornada.records import ItemError, ObjectRef
 from fornada.tensors import InputTensor

@@ -11,7 +11,7 @@ from fornada.formats.items import fitted_shape
 from fornada.formats.npy import from_npy
 from fornada.formats.tensor_file import Column, FilesTensor, from_tensor_file
 from fornada.jobs.items import Items
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.shard_files import (
     Decoded,
     Fetch,
@@ -21,6 +21,7 @@ from fornada.jobs.shard_files import (
     fetch_objects,
     file_names,
 )
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.jobs.table_items import fetch_rows
 from fornada.records import ObjectRef

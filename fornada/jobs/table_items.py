@@ -14,7 +14,8 @@ from fornada.formats.tables.conversion import id_texts, table_items
 from fornada.formats.tables.parquet import MAX_TABLE_BYTES, StoredParquet
 from fornada.formats.tensor_file import Column
 from fornada.jobs.items import Items
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.records import ItemError, ObjectRef
 
 #: Gives the checked bytes of an object.

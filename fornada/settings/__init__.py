@@ -104,8 +104,8 @@ class Settings(DoorSettings):
         ge=1,
         le=MAX_BATCH_SIZE,
         description="Rows of every predict call, padded. Another number may change the lowest bits "
-        "of results. Unset: measured once for each model and kind of machine; `fornada doctor` "
-        "shows it.",
+        "of results. Unset: from the model's layers, once for each kind of machine; "
+        "`fornada doctor` shows it.",
     )
     max_latency_s: float = Field(
         default=0.005,

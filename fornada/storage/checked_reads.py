@@ -1,15 +1,28 @@
-"""Read an object that a manifest or outcome names, and verify that it is the recorded one."""
+"""Reads of objects that others may have written: bounded, and compared with what was recorded."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from fornada.errors import IntegrityError, ObjectNotFoundError
+from fornada.errors import IntegrityError, MessageError, ObjectNotFoundError
 from fornada.files.scratch import scratch_folder
 from fornada.records import ObjectRef, sha256_hex
 from fornada.storage.interface import ObjectStore
 
 _T = TypeVar("_T")
+
+
+def read_bounded(objects: ObjectStore, key: str, *, most_bytes: int) -> bytes:
+    """The object under `key`, which others may have written, of at most `most_bytes`.
+
+    Raises:
+        MessageError: It has more, which are not read into memory.
+        ObjectNotFoundError: There is none.
+    """
+    data = objects.get(key, max_bytes=most_bytes + 1).data
+    if len(data) > most_bytes:
+        raise MessageError(f"{key} has over {most_bytes} bytes, which no record has; remove it")
+    return data
 
 
 def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:

@@ -44,6 +44,12 @@ class JobLinks(BaseModel):
     errors: str
     events: str
 
+    @classmethod
+    def of(cls, job_id: str) -> Self:
+        """The links of a job."""
+        path = f"/v1/jobs/{job_id}"
+        return cls(results=f"{path}/results", errors=f"{path}/errors", events=f"{path}/events")
+
 
 class JobDocument(BaseModel):
     """A job now."""
@@ -72,7 +78,6 @@ class JobDocument(BaseModel):
     @classmethod
     def of(cls, manifest: JobManifest, status: JobStatus) -> Self:
         """The document of a job."""
-        path = f"/v1/jobs/{manifest.job_id}"
         return cls(
             id=manifest.job_id,
             state=status.state,
@@ -102,10 +107,21 @@ class JobDocument(BaseModel):
             max_failed=manifest.max_failed,
             orientations_ignored=status.orientations_ignored,
             tags=status.tags,
-            links=JobLinks(
-                results=f"{path}/results", errors=f"{path}/errors", events=f"{path}/events"
-            ),
+            links=JobLinks.of(manifest.job_id),
         )
+
+
+class WebhookSecret(BaseModel):
+    """What verifies the calls of a webhook; shown to whoever submits the job, and not again."""
+
+    url: str
+    secret: str
+
+
+class SubmittedDocument(JobDocument):
+    """A job that was submitted."""
+
+    webhook: WebhookSecret | None = None
 
 
 class JobListDocument(BaseModel):

@@ -3,7 +3,7 @@
 import glob
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from fornada.errors import InputError
 from fornada.tensors import ImageLoader, Interpolation, Resize
@@ -84,6 +84,12 @@ class WebhookRequest(BaseModel):
 
     url: str = Field(max_length=2000, pattern="^https?://")
     events: list[Literal["job.ended"]] = Field(default=["job.ended"], min_length=1)
+    secret: SecretStr | None = Field(
+        default=None,
+        max_length=128,
+        description="`whsec_` and the base64 of 24 to 64 bytes, which calls are signed with. "
+        "Without one, the answer has one that was made.",
+    )
 
 
 class ImageRequest(BaseModel):

@@ -71,7 +71,7 @@ class VerificationDocument(BaseModel):
 
 
 @router.post("/resume")
-def resume(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
+def resume_job(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
     """Enqueue the lost shards of an open job now; workers would do so later."""
     caller.require(Scope.JOBS_WRITE)
     job_of(job_id, deployment, caller)
@@ -80,7 +80,7 @@ def resume(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocumen
 
 
 @router.post("/retry-failed", status_code=HTTPStatus.ACCEPTED)
-def retry_failed(
+def retry_failed_items(
     job_id: str, response: Response, deployment: TheDeployment, caller: Caller
 ) -> JobDocument:
     """Run the failed items of an ended job again, as a new job of the same owner.
@@ -95,7 +95,7 @@ def retry_failed(
 
 
 @router.post("/verify", status_code=HTTPStatus.ACCEPTED)
-def verify(
+def verify_job(
     job_id: str,
     response: Response,
     deployment: TheDeployment,
@@ -112,7 +112,7 @@ def verify(
 
 
 @router.get("/verifications/{verification_id}")
-def verification(
+def show_verification(
     job_id: str, verification_id: str, deployment: TheDeployment, caller: Caller
 ) -> VerificationDocument:
     """Whether what was computed again is the same, byte by byte; 409 before the end."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
 from gateway.api.form_submission import submit_form
-from gateway.api.job_document import JobDocument, JobListDocument
+from gateway.api.job_document import JobDocument, JobListDocument, SubmittedDocument, WebhookSecret
 from gateway.api.job_request import JobRequest
 from gateway.api.submitting import Submitting, job_id_of, parsed
 from gateway.auth.callers import Caller, TheDeployment
@@ -54,13 +54,13 @@ IdempotencyKey = Annotated[
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=_BODIES)
-async def submit(
+async def submit_job(
     request: Request,
     response: Response,
     deployment: TheDeployment,
     caller: Caller,
     idempotency_key: IdempotencyKey = None,
-) -> JobDocument:
+) -> SubmittedDocument:
     """Submit items as a job. Once this answers, the job will end, whatever crashes.
 
     JSON names the items, or has them. A form has the field `request`, the same JSON without
@@ -78,7 +78,12 @@ async def submit(
         asked = parsed(JobRequest, await request.body())
         job = await run_in_threadpool(submitting.submit_request, asked)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return JobDocument.of(job.manifest, await run_in_threadpool(job.status))
+    document = SubmittedDocument.of(job.manifest, await run_in_threadpool(job.status))
+    url = job.manifest.webhook
+    if url is not None:
+        secret = await run_in_threadpool(deployment.webhooks.shown_secret, job.id)
+        document.webhook = WebhookSecret(url=url, secret=secret)
+    return document
 
 
 class JobQuery(BaseModel):
@@ -128,7 +133,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
-def show(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
+def show_job(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
     """The job now."""
     caller.require(Scope.JOBS_READ)
     job = job_of(job_id, deployment, caller)
@@ -136,7 +141,7 @@ def show(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
 
 
 @router.post("/{job_id}/cancel")
-def cancel(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
+def cancel_job(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
     """Stop the job; what is done stays readable. An ended job stays as it is."""
     caller.require(Scope.JOBS_WRITE)
     job = job_of(job_id, deployment, caller)
@@ -144,7 +149,7 @@ def cancel(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocumen
 
 
 @router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete(job_id: str, deployment: TheDeployment, caller: Caller) -> None:
+def delete_job(job_id: str, deployment: TheDeployment, caller: Caller) -> None:
     """Delete an ended job with its items and results; an open one is refused with 409."""
     caller.require(Scope.JOBS_WRITE)
     job_of(job_id, deployment, caller)

@@ -123,7 +123,7 @@ def show_report(
 
 
 @router.post("/{model}/aliases/{alias}")
-def promote(
+def promote_version(
     model: ModelName,
     alias: AliasName,
     request: PromotionRequest,
@@ -141,7 +141,7 @@ def promote(
 
 
 @router.post("/{model}/aliases/{alias}/rollback")
-def rollback(
+def roll_back(
     model: ModelName, alias: AliasName, deployment: TheDeployment, caller: Caller
 ) -> AliasDocument:
     """Point an alias back at its previous version; repeated, at the one before that."""

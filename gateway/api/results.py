@@ -47,13 +47,16 @@ _MEDIA_TYPES: Mapping[ResultFormat, str] = MappingProxyType(
         ResultFormat.SAFETENSORS: "application/octet-stream",
     }
 )
+_TEXT_FORMATS = (ResultFormat.JSONL, ResultFormat.CSV)
+_TEXT = {"type": "string"}
+_BINARY = {"type": "string", "format": "binary"}
 _STREAMED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file. One that turns out to be damaged is cut off: the connection ends "
         "before the last chunk.",
         "content": {
-            media_type.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in dict.fromkeys(_MEDIA_TYPES.values())
+            kind.partition(";")[0]: {"schema": _TEXT if fmt in _TEXT_FORMATS else _BINARY}
+            for fmt, kind in _MEDIA_TYPES.items()
         },
     }
 }
@@ -76,7 +79,7 @@ class ResultQuery(BaseModel):
 
 
 @router.get("/results", response_class=Response, responses=_STREAMED)
-def results(
+def read_results(
     job_id: str, query: Annotated[ResultQuery, Query()], deployment: TheDeployment, caller: Caller
 ) -> Response:
     """The results of all items, in order; 409 while the job is open, unless `partial`."""
@@ -117,7 +120,7 @@ class FailedItemDocument(NamedTuple):
         }
     },
 )
-def errors(job_id: str, deployment: TheDeployment, caller: Caller) -> Response:
+def read_errors(job_id: str, deployment: TheDeployment, caller: Caller) -> Response:
     """The failed items and why, as JSON lines; of an open job, those that failed so far."""
     caller.require(Scope.RESULTS_READ)
     job = job_of(job_id, deployment, caller)

@@ -8,9 +8,10 @@ from typing import TypeVar
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from gateway.api.job_request import JobOptions, JobRequest
+from gateway.api.job_request import JobOptions, JobRequest, WebhookRequest
 from gateway.auth.principal import Principal
 from gateway.deployment import Deployment
+from gateway.webhooks.service import GivenWebhook
 from producer.inputs.interface import Inputs, StoredUpload
 from producer.inputs.uploads import Uploads
 from producer.job import Job
@@ -52,13 +53,30 @@ class Submitting:
             uploads = Uploads(objects=self.deployment.objects)
             uploads.find(inputs)
             uploads.note_job(inputs, job_id)
+        webhook = None
+        if asked.webhook is not None:
+            # Its webhook is written before the job, under the job's id.
+            job_id = job_id or f"k-{secrets.token_hex(20)}"
+            webhook = self._webhook(job_id, asked.webhook)
         submission = Submission(
             inputs=inputs, item_ids=item_ids, idempotency_key=job_id, tags=asked.tags
         )
-        (job,) = self.deployment.client.submit_with([submission], self._options(asked))
+        (job,) = self.deployment.client.submit_with([submission], self._options(asked, webhook))
         return job
 
-    def _options(self, asked: JobOptions) -> Options:
+    def _webhook(self, job_id: str, asked: WebhookRequest) -> GivenWebhook:
+        secret = None if asked.secret is None else asked.secret.get_secret_value()
+        return self.deployment.webhooks.given(job_id, asked.url, secret)
+
+    def _options(self, asked: JobOptions, webhook: GivenWebhook | None) -> Options:
+        admit = self.deployment.quotas.admission(self.caller)
+
+        def admit_and_write(item_count: int) -> None:
+            if admit is not None:
+                admit(item_count)
+            if webhook is not None:
+                webhook.write()
+
         return Options(
             model=asked.model,
             items_per_shard=asked.items_per_shard,
@@ -69,9 +87,9 @@ class Submitting:
             columns=asked.columns,
             id_column=asked.id_column,
             owner=self.caller.owner,
-            webhook=None if asked.webhook is None else asked.webhook.url,
+            webhook=None if webhook is None else webhook.url,
             prefixes=self.caller.narrowed(self.deployment.prefixes),
-            admit=self.deployment.quotas.admission(self.caller),
+            admit=admit_and_write,
         )
 
 

@@ -55,7 +55,7 @@ class BacklogDocument(BaseModel):
 
 
 @router.get("/v1/backlog")
-def backlog(deployment: TheDeployment, caller: Caller) -> BacklogDocument:
+def show_backlog(deployment: TheDeployment, caller: Caller) -> BacklogDocument:
     """The unfinished work of all jobs, of whatever owner."""
     caller.require(Scope.JOBS_READ)
     found = deployment.client.backlog()
@@ -91,7 +91,7 @@ class WorkerListDocument(BaseModel):
 
 
 @router.get("/v1/workers")
-def workers(deployment: TheDeployment, caller: Caller) -> WorkerListDocument:
+def list_workers(deployment: TheDeployment, caller: Caller) -> WorkerListDocument:
     """The worker processes, each as it reported within the last minute."""
     caller.require(Scope.JOBS_READ)
     reports = deployment.client.workers()

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from fornada import keys
 from fornada.errors import MessageError, ObjectNotFoundError
+from fornada.keys import gateway as gateway_keys
 from fornada.logs import get_logger
 from fornada.records import Name, Record, Sha256, sha256_hex
 from fornada.storage.interface import ObjectStore
@@ -102,12 +103,12 @@ class ApiKeys:
             open_items=open_items,
             created_at=self._objects.server_time(),
         )
-        self._objects.put(keys.api_key(key_id), key.to_json())
+        self._objects.put(gateway_keys.api_key(key_id), key.to_json())
         return key, token
 
     def all(self) -> list[ApiKey]:
         """All keys, the oldest first; one that cannot be read is left out and logged."""
-        found = (self._read(info.key) for info in self._objects.list(keys.API_KEYS_PREFIX))
+        found = (self._read(info.key) for info in self._objects.list(gateway_keys.API_KEYS_PREFIX))
         return sorted((key for key in found if key is not None), key=lambda key: key.created_at)
 
     def revoke(self, key_id: str) -> ApiKey:
@@ -117,7 +118,7 @@ class ApiKeys:
             UsageError: `key_id` is not a name.
             ObjectNotFoundError: There is no such key.
         """
-        name = keys.api_key(keys.check_name("key id", key_id))
+        name = gateway_keys.api_key(keys.check_name("key id", key_id))
         key = ApiKey.from_json(self._objects.get(name).data, where=name)
         if key.revoked_at is None:
             key = key.model_copy(update={"revoked_at": self._objects.server_time()})
@@ -177,7 +178,7 @@ class ApiKeys:
     def _look_up(self, key_id: str) -> ApiKey | None:
         key, until_s = self._known.get(key_id, (None, 0.0))
         if time.monotonic() > until_s:
-            key = self._read(keys.api_key(key_id))
+            key = self._read(gateway_keys.api_key(key_id))
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[key_id] = (key, time.monotonic() + _KNOWN_FOR_S)

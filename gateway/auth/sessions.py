@@ -6,8 +6,8 @@ import secrets
 import time
 from functools import cached_property
 
-from fornada import keys
 from fornada.errors import ObjectNotFoundError
+from fornada.keys import gateway as gateway_keys
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.trust.deployment_keys import DeploymentKeys, new_key
@@ -77,9 +77,9 @@ class Sessions:
         return found or DeploymentKeys([self._stored_secret()])
 
     def _stored_secret(self) -> bytes:
-        self._objects.put_if_absent(keys.SESSION_SECRET, new_key().encode())
+        self._objects.put_if_absent(gateway_keys.SESSION_SECRET, new_key().encode())
         try:
-            return bytes.fromhex(self._objects.get(keys.SESSION_SECRET).data.decode())
+            return bytes.fromhex(self._objects.get(gateway_keys.SESSION_SECRET).data.decode())
         except (ObjectNotFoundError, ValueError):
             # Whoever damaged it ends the sessions; nobody learns a secret from that.
             return secrets.token_bytes(32)

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from fornada import keys
 from fornada.coordination.interface import Progress
+from fornada.coordination.job_index.interface import Position
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
@@ -19,12 +20,15 @@ from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
 from producer.job import Job
 from producer.job_status import JobStatus, ended_status, open_status
+from producer.listing.pages import JobFilter, JobPage
 
 _T = TypeVar("_T")
 
 #: An answer is given again for this long, and ten times as long as it took to find.
 _FRESH_S, _TIMES_AS_LONG = 0.5, 10.0
 _KEPT = 64
+#: Of the pages of the list.
+_KEPT_MANIFESTS = 512
 
 
 class Recent(Generic[_T]):
@@ -93,7 +97,7 @@ class JobAccess:
         self._client = deployment.client
         #: The objects of jobs, and what their manifests name.
         self.store = JobStore(objects=deployment.objects, prefixes=deployment.prefixes)
-        self._manifests = Manifests(jobs=self.store)
+        self._manifests = Manifests(jobs=self.store, kept_jobs=_KEPT_MANIFESTS)
         self._now: Recent[JobFinal | Progress] = Recent()
 
     def manifest(self, job_id: str, principal: Principal) -> JobManifest:
@@ -107,6 +111,16 @@ class JobAccess:
         manifest = self._manifests.get(keys.check_name("job id", job_id))
         principal.require_job(manifest)
         return manifest
+
+    def page(self, wanted: JobFilter, *, before: Position | None, limit: int) -> JobPage:
+        """The newest jobs that are wanted, as `Client.page`.
+
+        Raises:
+            BrokerError, StoreError: Redis or the store cannot be reached.
+        """
+        return self._client.page(
+            wanted, before=before, limit=limit, manifest_of=self._manifests.get
+        )
 
     def job(self, job_id: str, principal: Principal) -> Job:
         """The job.

@@ -23,7 +23,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 #: Of a form; of one with files.
-MAX_FORM_BYTES, MAX_UPLOAD_BYTES = 64 * 1024, 64 * 1024 * 1024
+MAX_FORM_BYTES, MAX_UPLOAD_BYTES = 64 * 1024, 16 * 1024 * 1024
 UPLOAD_PATH = "/try"
 
 

@@ -8,7 +8,6 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fornada import __version__
-from fornada.records import now
 from fornada.trust.printable import printable
 from gateway.console import texts
 
@@ -43,7 +42,9 @@ class Pages:
             "size": texts.size,
             "utc": texts.utc,
         }
-        self._templates.globals |= {"version": __version__, "now": now}
+        self._templates.globals["version"] = __version__
+        for name, macros in (("m", "macros.html"), ("c", "cards.html")):
+            self._templates.globals[name] = self._templates.get_template(macros).module
 
     def render(
         self,
@@ -70,9 +71,7 @@ class Pages:
         } | values
         part = request.query_params.get(PART)
         if part is not None and part in found.blocks:
-            # A block imports nothing by itself.
-            context = found.new_context(found.make_module(values).__dict__ | values)
-            html = "".join(found.blocks[part](context))
+            html = "".join(found.blocks[part](found.new_context(values)))
         else:
             html = found.render(values)
         # A lone surrogate, as a name may hold one, is not UTF-8.

@@ -25,8 +25,9 @@ def metric(value: float | None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 shard`, `1,200 shards`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """`1 shard`, `1,200 shards`, `2 processes`."""
+    several = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{'' if count == 1 else several}"
 
 
 def rate(per_s: float | None) -> str:

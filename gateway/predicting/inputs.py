@@ -27,6 +27,7 @@ from model_store.manifest import ModelManifest
 from producer.inputs.interface import ImageFile, Inputs
 
 JSON = "application/json"
+JSON_LINES = "application/jsonl"
 NPY = "application/x-npy"
 SAFETENSORS = "application/vnd.safetensors"
 _MULTIPART = "multipart/form-data"
@@ -184,7 +185,7 @@ async def _files(request: Request) -> Sequence[ImageFile]:
         for number, (_, part) in enumerate(form.multi_items()):
             if isinstance(part, UploadFile):
                 name = (part.filename or f"file {number}")[:200]
-                files.append(ImageFile(name=name, data=await part.read()))
+                files.append(ImageFile(name=name, data=await part.read(), item_id=name))
     finally:
         await form.close()
     if not files:

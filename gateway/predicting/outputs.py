@@ -1,4 +1,4 @@
-"""What a model gave, as the body of an answer: JSON, `.npy` or safetensors."""
+"""What a model gave, as the body of an answer: JSON, lines of it, `.npy` or safetensors."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,8 @@ from fornada.formats.npy import to_npy
 from fornada.formats.tensor_file import column_bytes, needs_tensor_file, to_tensor_file
 from fornada.tensors import CLASS_KINDS, OutputTensor
 from gateway.predicting.bodies import NotAcceptableError
-from gateway.predicting.inputs import JSON, NPY, SAFETENSORS
+from gateway.predicting.inputs import JSON, JSON_LINES, NPY, SAFETENSORS
+from producer.calls.lines import json_lines
 from producer.calls.outputs import CallResult
 from producer.exporting.rows import plain
 from producer.item_results import OutputResults
@@ -171,4 +172,13 @@ def _as_tensors(result: CallResult, top_k: int | None) -> bytes:  # noqa: ARG001
     return to_tensor_file(named, outputs)
 
 
-WRITERS: Mapping[str, Write] = {JSON: _as_json, NPY: _as_npy, SAFETENSORS: _as_tensors}
+def _as_lines(result: CallResult, top_k: int | None) -> bytes:
+    return json_lines(result, top_k=top_k)
+
+
+WRITERS: Mapping[str, Write] = {
+    JSON: _as_json,
+    JSON_LINES: _as_lines,
+    NPY: _as_npy,
+    SAFETENSORS: _as_tensors,
+}

@@ -17,11 +17,12 @@ from gateway.webhooks.errors import WebhookCallError, WebhookRefusedError
 
 MAX_URL_CHARACTERS = 2000
 _PORTS = {"http": 80, "https": 443}
-#: IPv6 addresses that stand for IPv4 addresses, or are of no network: `is_global` takes some.
+#: What `is_global` takes and is no host's own: protocols', and IPv6 that stands for IPv4.
 _NOT_PUBLIC = tuple(
-    map(
-        ipaddress.IPv6Network,
-        ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/23"),
+    ipaddress.ip_network(network)
+    for network in (
+        *("192.0.0.0/24", "192.88.99.0/24", "::/96", "::ffff:0:0/96", "64:ff9b::/96"),
+        *("64:ff9b:1::/48", "2002::/16", "2001::/23"),
     )
 )
 
@@ -130,11 +131,9 @@ def is_public(address: str) -> bool:
         ValueError: It is no address.
     """
     ip = ipaddress.ip_address(address)
-    if ip.is_multicast or not ip.is_global:
+    if ip.is_multicast or not ip.is_global or any(ip in network for network in _NOT_PUBLIC):
         return False
-    if isinstance(ip, ipaddress.IPv4Address):
-        return True
-    return not ip.is_site_local and not any(ip in network for network in _NOT_PUBLIC)
+    return isinstance(ip, ipaddress.IPv4Address) or not ip.is_site_local
 
 
 def _refused(fact: str) -> WebhookRefusedError:

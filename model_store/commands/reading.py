@@ -12,6 +12,7 @@ import click
 
 from fornada import logs
 from fornada.commands.output import JSON_OPTION, print_json, print_table, say
+from fornada.errors import MessageError, ModelUnusableError
 from fornada.records import AliasMove
 from fornada.settings import Settings
 from model_store.difference import Difference, differences
@@ -26,21 +27,26 @@ _QUALITIES = {"test_accuracy": "accuracy", "test_mean_absolute_error": "mean abs
 @click.command("list")
 @JSON_OPTION
 def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """List all models with their newest version and their aliases.
+    """List all models with their newest version and their aliases, or why one cannot be read.
 
     Example: fornada models list
     """
     store = store_from_env()
-    found = [
-        (store.resolve(name), store.versions(name), store.aliases(name)) for name in store.names()
-    ]
+    found: list[tuple[ModelManifest, list[int], dict[str, int]]] = []
+    unreadable: dict[str, str] = {}
+    for name in store.names():
+        try:
+            found.append((store.resolve(name), store.versions(name), store.aliases(name)))
+        except (MessageError, ModelUnusableError) as exc:
+            unreadable[name] = str(exc)
     if as_json:
-        print_json({"models": [_line(*entry) for entry in found]})
+        broken = [{"name": name, "error": why} for name, why in unreadable.items()]
+        print_json({"models": [*(_line(*entry) for entry in found), *broken]})
         return
-    if not found:
+    if not found and not unreadable:
         say("no models yet; `fornada train` publishes one")
         return
-    rows = (
+    rows: list[tuple[object, ...]] = [
         (
             newest,
             len(versions),
@@ -49,7 +55,8 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
             f"{newest.created_at:%F %T}Z",
         )
         for newest, versions, aliases in found
-    )
+    ]
+    rows += [(name, "", "", f"cannot be read: {why}", "") for name, why in unreadable.items()]
     print_table(rows, header=("model", "versions", "aliases", "quality", "published"))
 
 

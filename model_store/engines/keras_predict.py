@@ -28,6 +28,7 @@ from model_store.engines.refusals import (
     memory_errors,
     prediction_error,
 )
+from model_store.engines.tensor_memory import TensorMemory
 
 #: What TensorFlow keeps of a dropped model's graph without its weights: 0.2 MB for a small CNN,
 #: 3 MB for a MobileNetV2.
@@ -90,23 +91,15 @@ def compile_predict(
     Raises:
         ModelRefusedError: The model does not take such items, has other outputs, or is not exact.
     """
-    keras, tensorflow = import_keras(), import_tensorflow()
+    tensorflow = import_tensorflow()
     rows = None if any(tensor.is_open for tensor in takes) else tile_items
     taken = call_text(takes, rows)
-
-    def forward(*items: Any) -> Any:
-        cast = [
-            each if tensor.dtype == "string" else tensorflow.cast(each, tensor.dtype)
-            for each, tensor in zip(items, takes, strict=True)
-        ]
-        with constant_weights(model if constants else None, keras, tensorflow):
-            outputs = call_model(model, cast)
-        return [_of_rows(each, rows, tensorflow) for each in _as_said(outputs, gives, tensorflow)]
 
     try:
         signature = [
             tensorflow.TensorSpec([rows, *tensor.shape], tensor_dtype(tensor)) for tensor in takes
         ]
+        forward = _forward(model, rows, takes, gives, constants=constants)
         traced = tensorflow.function(forward, autograph=False)
         with memory_errors(), name_scopes_kept():
             compiled = traced.get_concrete_function(*signature)
@@ -126,6 +119,29 @@ def compile_predict(
         check_float64(compiled, takes=taken)
     predict = _guarded(_predict_call(compiled, signature, tensorflow), tensorflow)
     return with_checked_sizes(predict, model, takes=takes) if rows is None else predict
+
+
+def _forward(
+    model: Any,
+    rows: int | None,
+    takes: Sequence[InputTensor],
+    gives: Sequence[OutputTensor] | None,
+    *,
+    constants: bool,
+) -> Callable[..., list[Any]]:
+    """What is traced: the inputs' tensors to those of the outputs."""
+    keras, tensorflow = import_keras(), import_tensorflow()
+
+    def forward(*items: Any) -> list[Any]:
+        cast = [
+            each if tensor.dtype == "string" else tensorflow.cast(each, tensor.dtype)
+            for each, tensor in zip(items, takes, strict=True)
+        ]
+        with constant_weights(model if constants else None, keras, tensorflow):
+            outputs = call_model(model, cast)
+        return [_of_rows(each, rows, tensorflow) for each in _as_said(outputs, gives, tensorflow)]
+
+    return forward
 
 
 def tensor_dtype(tensor: InputTensor) -> str:
@@ -246,44 +262,6 @@ def _call(compiled: Any, tensorflow: Any) -> Callable[[list[Any]], Sequence[Any]
     dtypes = [output.dtype for output in compiled.structured_outputs]
     function = without_graph(compiled)
     return lambda tensors: operation(args=[*tensors, *captured], Tout=dtypes, f=function)
-
-
-#: EIGEN_MAX_ALIGN_BYTES; TensorFlow aborts the process on memory with less alignment.
-_ALIGNED_BYTES = 64
-
-
-class TensorMemory:
-    """A tensor of a fixed shape and dtype whose items can be replaced.
-
-    TensorFlow copies an array that it is given into new memory each time: 0.26 ms for 1,024 images
-    of 28x28. Reusing the memory takes 0.03 ms.
-
-    Args:
-        signature: A `tensorflow.TensorSpec`.
-        from_dlpack: `tensorflow.experimental.dlpack.from_dlpack`.
-    """
-
-    def __init__(self, signature: Any, *, from_dlpack: Callable[[Any], Any]) -> None:
-        dtype, shape = np.dtype(signature.dtype.as_numpy_dtype), tuple(signature.shape)
-        size_bytes = math.prod(shape) * dtype.itemsize
-        memory = np.empty(size_bytes + _ALIGNED_BYTES, np.uint8)
-        start = -memory.ctypes.data % _ALIGNED_BYTES
-        self._items: Array = memory[start : start + size_bytes].view(dtype).reshape(shape)
-        self._tensor = from_dlpack(self._items.__dlpack__())
-
-    def holding(self, items: Array) -> Any:
-        """The tensor, holding `items` until the next call.
-
-        Raises:
-            ValueError: They have another shape or dtype.
-        """
-        if (items.shape, items.dtype) != (self._items.shape, self._items.dtype):
-            raise ValueError(
-                f"{items.dtype} {items.shape}, and the tensor is {self._items.dtype} "
-                f"{self._items.shape}"
-            )
-        np.copyto(self._items, items)
-        return self._tensor
 
 
 #: Weights up to this size are constants: TensorFlow needs 4 times as much while the model is

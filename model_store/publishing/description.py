@@ -17,7 +17,7 @@ from model_store.publishing.golden_items import (
 )
 from model_store.publishing.kinds import Loss
 from model_store.publishing.stated import Stated
-from model_store.signature import read_signature
+from model_store.signature import Signature, read_signature
 from model_store.wall.messages import Describe, Described
 
 #: The golden batch in the folder of a request.
@@ -37,12 +37,8 @@ def describe(request: Describe) -> Described:
     golden = None if request.golden is None else read_arrays(Path(request.golden))
     stated = Stated(**request.stated)
     named = compile_state.named_alone(artifact, folder, where=where)
-    model = load_model(
-        named,
-        where=where,
-        allowed_objects=request.allowed_objects,
-        functions=activations.tensorflow_functions(),
-    )
+    functions, allowed = activations.tensorflow_functions(), request.allowed_objects
+    model = load_model(named, where=where, allowed_objects=allowed, functions=functions)
     signature = read_signature(model, where)
     takes = stated.inputs_of(signature, where=where)
     allow_nan = stated.allows_nan_outputs
@@ -54,11 +50,7 @@ def describe(request: Describe) -> Described:
         inputs = as_items(golden, takes, where=where, argument="--golden")
         check_golden_count(inputs, argument="--golden")
         outputs = golden_outputs(model, inputs, takes=takes, where=where, allow_nan=allow_nan)
-    compile_config = read_config(artifact).get("compile_config")
-    losses = [
-        Loss.of(compile_config, output=given.name, number=number)
-        for number, given in enumerate(signature.outputs)
-    ]
+    losses = _losses(artifact, signature)
     gives = stated.outputs_of(signature, model=model, outputs=outputs, losses=losses, where=where)
     tensors = [given.tensor for given in gives]
     (folder / GOLDEN_INPUTS).write_bytes(to_golden(inputs, takes))
@@ -69,12 +61,20 @@ def describe(request: Describe) -> Described:
     release_memory(collect=True)
     # Keras could not load TensorFlow's activations again; the golden batch compares what the
     # model gives with both.
-    published = activations.published(named, folder)
     return Described(
-        artifact=str(published),
+        artifact=str(activations.published(named, folder)),
         inputs=takes,
         outputs=tensors,
         hints={given.tensor.name: given.hint for given in gives if given.hint is not None},
         dropped=None if named is artifact else compile_state.DROPPED,
         packages=packages(),
     )
+
+
+def _losses(artifact: Path, signature: Signature) -> list[Loss]:
+    """What the file was compiled with, for each output."""
+    compile_config = read_config(artifact).get("compile_config")
+    return [
+        Loss.of(compile_config, output=given.name, number=number)
+        for number, given in enumerate(signature.outputs)
+    ]

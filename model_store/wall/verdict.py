@@ -6,7 +6,15 @@ from typing import Literal, Self
 from pydantic import Field
 
 from fornada.errors import MessageError, ObjectNotFoundError
-from fornada.records import SCHEMA_VERSION, Record, Sha256, now, sha256_hex
+from fornada.records import (
+    MAX_SMALL_JSON_BYTES,
+    SCHEMA_VERSION,
+    Record,
+    Sha256,
+    now,
+    sha256_hex,
+)
+from fornada.storage.checked_reads import read_bounded
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import InputTensor, OutputTensor
 from fornada.trust.deployment_keys import DeploymentKeys, Hmac
@@ -83,7 +91,8 @@ class Verdicts:
             return None
         key = manifest.version_keys.verdict
         try:
-            verdict = Verdict.from_json(self._objects.get(key).data, where=key)
+            data = read_bounded(self._objects, key, most_bytes=MAX_SMALL_JSON_BYTES)
+            verdict = Verdict.from_json(data, where=key)
         except (ObjectNotFoundError, MessageError):
             return None
         return verdict if verdict.is_valid(manifest, self._keys) else None

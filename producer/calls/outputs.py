@@ -32,6 +32,8 @@ class CallResult:
     columns: list[Column]
     #: Number of an item that failed -> why.
     errors: Mapping[int, str]
+    #: The caller's id of each item; `None` for their numbers.
+    item_ids: list[str] | None
 
     @classmethod
     def of(cls, answer: AnswerFrame | None, items: CallItems, *, model: ModelManifest) -> Self:
@@ -56,7 +58,13 @@ class CallResult:
                 _placed(None if columns is None else columns[at], tensor, items, found)
                 for at, tensor in enumerate(gives)
             ]
-        return cls(model=model, item_count=items.item_count, columns=columns, errors=found)
+        return cls(
+            model=model,
+            item_count=items.item_count,
+            columns=columns,
+            errors=found,
+            item_ids=items.item_ids,
+        )
 
     @property
     def outputs(self) -> Prediction:

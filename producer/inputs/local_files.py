@@ -35,6 +35,7 @@ def read_blocks(
     strict: bool,
     table: TableOptions = NO_TABLE_OPTIONS,
     fetch: FetchUrl | None = None,
+    keeps_files: bool = False,
     tables_name_files: bool = True,
 ) -> Iterator[Block]:
     """The items of `files`, in order; every path is checked before the first is read.
@@ -51,6 +52,8 @@ def read_blocks(
         strict: Refuse what would be left out.
         table: Which columns of tables are which inputs.
         fetch: Reads objects whose addresses a table has.
+        keeps_files: Whether images in a table beside other columns stay files, for workers to
+            decode.
         tables_name_files: Whether a table may name files of this machine.
 
     Raises:
@@ -68,6 +71,7 @@ def read_blocks(
             signature=signature,
             max_file_bytes=max_file_bytes,
             fetch=fetch,
+            keeps_files=keeps_files,
             names_files=tables_name_files,
         )
         files.left_out.log()

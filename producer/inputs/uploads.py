@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field
 from fornada import keys
 from fornada.errors import InputError, ObjectNotFoundError
 from fornada.formats.images import HEAD_BYTES, is_image
+from fornada.keys import gateway as gateway_keys
 from fornada.parallel import in_parallel
 from fornada.records import Name, Record, Sha256
 from fornada.storage.interface import ObjectStore, SignedPut
@@ -45,9 +46,9 @@ class Upload(Record):
     parts: list[UploadPart] = Field(min_length=1, max_length=MOST_PARTS)
 
     @property
-    def keys(self) -> keys.UploadKeys:
+    def keys(self) -> gateway_keys.UploadKeys:
         """Where it lies."""
-        return keys.UploadKeys(self.owner, self.id)
+        return gateway_keys.UploadKeys(self.owner, self.id)
 
 
 class UploadNotFoundError(InputError, LookupError, fault="item", exit_code=2, http_status=404):
@@ -100,7 +101,7 @@ class Uploads:
 
     def note_job(self, stored: StoredUpload, job_id: str) -> None:
         """Note that a job is about to read the upload, which keeps it."""
-        self.objects.put(keys.UploadKeys(stored.owner, stored.upload_id).job(job_id), b"{}")
+        self.objects.put(gateway_keys.UploadKeys(stored.owner, stored.upload_id).job(job_id), b"{}")
 
     def find(self, stored: StoredUpload) -> Upload:
         """The upload.
@@ -108,7 +109,9 @@ class Uploads:
         Raises:
             UploadNotFoundError: The owner has no such upload.
         """
-        where = keys.UploadKeys(stored.owner, keys.check_name("upload", stored.upload_id)).record
+        where = gateway_keys.UploadKeys(
+            stored.owner, keys.check_name("upload", stored.upload_id)
+        ).record
         try:
             return Upload.from_json(self.objects.get(where).data, where=where)
         except ObjectNotFoundError:

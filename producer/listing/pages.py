@@ -72,6 +72,8 @@ class JobPages:
     jobs: JobStore
     index: JobIndex
     as_job: Callable[[JobManifest], Job]
+    #: Reads a manifest, as `JobStore.manifest`.
+    manifest_of: Callable[[str], JobManifest]
 
     def page(self, wanted: JobFilter, *, before: Position | None, limit: int) -> JobPage:
         """At most `limit` jobs older than `before`.
@@ -115,7 +117,7 @@ class JobPages:
         if not keys.is_name(place.job_id):
             return None
         try:
-            manifest = self.jobs.manifest(place.job_id)
+            manifest = self.manifest_of(place.job_id)
         except MessageError as exc:
             log.warning("job left out of a page", job_id=place.job_id, error=str(exc))
             return None

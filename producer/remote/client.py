@@ -1,10 +1,12 @@
 """What the command line does, through a gateway alone."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fornada.errors import UsageError
 from model_store.images import ImageOptions
@@ -19,6 +21,12 @@ from producer.upkeep.backlog import Backlog, WorkCount
 from producer.upkeep.verification import Difference, Verification
 
 _PAGE = 200
+#: Kind of a file -> what its bytes are, as a body.
+_MEDIA_TYPES = {
+    "npy": "application/x-npy",
+    "safetensors": "application/vnd.safetensors",
+    "lines": "text/plain",
+}
 
 
 class RemoteClient:
@@ -74,6 +82,36 @@ class RemoteClient:
                 "/v1/jobs", body, headers={**headers, "Content-Type": body.content_type}
             )
         return RemoteJob(document, gateway=self._gateway)
+
+    def predict(
+        self, inputs: LocalFiles, *, model: str, top_k: int | None, timeout_s: float
+    ) -> tuple[bytes, int]:
+        """Predict items now: a JSON object a line for each, and how many have no result.
+
+        Raises:
+            UsageError: They are neither images nor one file of an array or of texts.
+            FornadaError: As the gateway says.
+        """
+        found = find_files(inputs, strict=False)
+        kinds = {file.kind for file in found}
+        if kinds == {"image"}:
+            form = MultipartBody(None, list(_parts(inputs, strict=False)))
+            body, media_type = b"".join(form), form.content_type
+        elif len(found) == 1 and found[0].kind in _MEDIA_TYPES:
+            body = Path(found[0].path).read_bytes()
+            media_type = _MEDIA_TYPES[found[0].kind]
+        else:
+            raise UsageError(
+                "a gateway predicts images, or one file: .npy, .safetensors or .txt; submit these "
+                "as a job"
+            )
+        lines = self._gateway.lines(
+            f"/v1/models/{quote(model)}/predict",
+            body,
+            media_type=media_type,
+            query={"top_k": top_k, "timeout_s": f"{timeout_s:g}"},
+        )
+        return lines, sum(json.loads(line)["error"] is not None for line in lines.splitlines())
 
     def job(self, job_id: str) -> RemoteJob:
         """The job with this id.

@@ -86,6 +86,16 @@ class Gateway:
         """
         return self._json("POST", path, query=query, body=body, headers=headers, retries=False)
 
+    def lines(self, path: str, body: bytes, *, media_type: str, query: Query) -> bytes:
+        """The JSON lines that a POST of this body answers.
+
+        Raises:
+            FornadaError: As `get`.
+        """
+        headers = {"Content-Type": media_type, "Accept": "application/jsonl"}
+        answer = self._request("POST", path, query=query, body=body, headers=headers)
+        return answer.data
+
     def chunks(
         self, path: str, query: Query | None = None, *, accept: str | None = None
     ) -> Iterator[bytes]:

@@ -20,9 +20,9 @@ class Part(NamedTuple):
 
 
 class MultipartBody:
-    """A `multipart/form-data` body: a JSON field `request`, then files."""
+    """A `multipart/form-data` body: a JSON field `request`, if there is one, then files."""
 
-    def __init__(self, request: Mapping[str, Any], parts: Iterable[Part]) -> None:
+    def __init__(self, request: Mapping[str, Any] | None, parts: Iterable[Part]) -> None:
         self._request = request
         self._parts = parts
         self._boundary = secrets.token_hex(16)
@@ -38,10 +38,11 @@ class MultipartBody:
         Raises:
             InputError: A file cannot be read.
         """
-        yield self._head('name="request"', "application/json")
-        yield json.dumps(self._request).encode()
+        if self._request is not None:
+            yield self._head('name="request"', "application/json")
+            yield json.dumps(self._request).encode() + b"\r\n"
         for part in self._parts:
-            yield b"\r\n" + self._head(
+            yield self._head(
                 f'name="file"; filename="{_quoted(part.name)}"', "application/octet-stream"
             )
             try:
@@ -50,7 +51,8 @@ class MultipartBody:
                         yield chunk
             except OSError as exc:
                 raise InputError(f"{part.path} cannot be read: {exc.strerror or exc}") from exc
-        yield f"\r\n--{self._boundary}--\r\n".encode()
+            yield b"\r\n"
+        yield f"--{self._boundary}--\r\n".encode()
 
     def _head(self, disposition: str, content_type: str) -> bytes:
         lines = (

@@ -11,7 +11,8 @@ from fornada import keys
 from fornada.errors import InputError, UsageError
 from fornada.formats.tables.binding import TableBinding
 from fornada.jobs.ids import is_generated_id
-from fornada.jobs.manifest import JobManifest, Shards
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import Shards
 from fornada.parallel import in_parallel
 from fornada.records import MAX_SHARDS
 from fornada.settings import Settings
@@ -192,6 +193,7 @@ class Preparation:
                 read_blocks,
                 max_file_bytes=limits.file_bytes,
                 strict=options.strict,
+                keeps_files=True,
                 fetch=url_fetcher(self.objects, options.prefixes),
                 # A door's callers are on other machines.
                 tables_name_files=options.prefixes is None,

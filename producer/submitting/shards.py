@@ -9,7 +9,7 @@ from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.formats.tar import Span, index_json
 from fornada.formats.tensor_file import Column, FilesTensor, column_bytes, to_tensor_file
-from fornada.jobs.manifest import ShardInput
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.records import ItemError, ObjectRef
 from fornada.tensors import InputTensor
 from producer.inputs.interface import Signature

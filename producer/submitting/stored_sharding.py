@@ -10,7 +10,7 @@ from fornada.formats.images import check_image_input
 from fornada.formats.items import fixed_bytes
 from fornada.formats.npy import MAX_HEADER_BYTES
 from fornada.formats.tar import Span, TarMember
-from fornada.jobs.manifest import ShardInput
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.records import ItemError, ObjectRef
 from fornada.storage.interface import ObjectInfo, ObjectStore
 from fornada.tensors import InputTensor

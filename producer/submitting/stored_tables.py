@@ -77,6 +77,7 @@ def cut_tables(
         options,
         signature=signature,
         images=ImageReader(folder=None, max_file_bytes=limits.file_bytes, fetch=fetch),
+        keeps_files=True,
     )
     found = without_duplicates(blocks)
     return StoredShards(cut(found, signature=signature, limits=limits, strict=strict))

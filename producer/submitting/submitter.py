@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from fornada.coordination.server_clock import ServerClock
 from fornada.errors import FornadaError, PartlySubmittedError
 from fornada.jobs.ids import random_id, with_content_id
-from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest, Shards
+from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
+from fornada.jobs.shard_inputs import Shards
 from fornada.records import JOB_VERSION
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore

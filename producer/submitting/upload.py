@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fornada import keys
-from fornada.jobs.manifest import ShardInput, Shards
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.records import ObjectRef, sha256_hex
 from fornada.storage.interface import ObjectStore
 from producer.submitting.shards import Part, Shard

@@ -6,8 +6,9 @@ from fornada import keys
 from fornada.coordination.interface import Coordination
 from fornada.errors import InputNotAllowedError, IntegrityError, JobStateError
 from fornada.jobs.job_inputs import RETRY_OF
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import misfit
 from fornada.parallel import in_parallel

@@ -26,8 +26,9 @@ from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import to_tensor_file
-from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest, ShardInput
+from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.outcome import JobState, ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import OutcomesDigest, summarise
 from fornada.jobs.upkeep.endings import Endings

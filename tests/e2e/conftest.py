@@ -84,9 +84,9 @@ class Deployment:
     def _traces(self, folder: Path | None) -> list[object]:
         """Everything that a command can leave behind: in the store, in Redis and in `folder`."""
         with self.redis() as client:
-            # But for the beats of the worker whose reconciler leads.
-            beats = redis_keys.leader(self.settings.queue).encode()
-            values = {key: client.dump(key) for key in client.scan_iter() if key != beats}
+            # But for the beats of the worker whose reconciler leads, and what workers report.
+            signs = {redis_keys.leader(self.settings.queue).encode(), redis_keys.WORKERS.encode()}
+            values = {key: client.dump(key) for key in client.scan_iter() if key not in signs}
         files = [] if folder is None else sorted(folder.rglob("*"))
         return [list(self.objects.list("")), values, files]
 

@@ -1,6 +1,7 @@
 """Tables and texts from training to results: the model takes what the files hold."""
 
 import csv
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,35 @@ def test_texts_are_scored_by_the_model_that_learned_from_them(
         listed.wait(timeout_s=60)
         assert ["good", "bad"] == listed.results().labels
     assert b"a text" in live.objects.get(manifest.files["report.html"].key).data
+
+
+def test_data_sets_of_keras_become_tables_and_texts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # given small ones in place of those that are downloaded
+    from keras import datasets  # noqa: PLC0415 - seconds
+
+    example = Path(__file__).parents[2] / "examples" / "as_files.py"
+    words = {"good": 1, "bad": 2, "film": 3}
+    tokens = [np.array(text) for text in ([1, 4, 6], [1, 5, 2, 6], [1, 6])]
+    reviews = ((tokens, [1, 0, 0]), (tokens[:2], [1, 0]))
+    houses = np.arange(26.0).reshape(2, 13)
+    monkeypatch.setattr(datasets.imdb, "load_data", lambda: reviews)
+    monkeypatch.setattr(datasets.imdb, "get_word_index", lambda: words)
+    monkeypatch.setattr(datasets.boston_housing, "load_data", lambda: ((houses, [5.5, 6]),) * 2)
+
+    for name in ("imdb", "boston_housing"):
+        monkeypatch.setattr("sys.argv", ["as_files.py", name, str(tmp_path / name)])
+        runpy.run_path(str(example))
+
+    found = load_custom(tmp_path / "imdb")
+    assert ["negative", "positive"] == list(found.classes)
+    assert ["bad film", "film", "good film"] == sorted(
+        path.read_text() for path in (tmp_path / "imdb" / "train").rglob("*.txt")
+    )
+    table = (tmp_path / "boston_housing" / "test.csv").read_text().splitlines()
+    assert ["CRIM,ZN,INDUS", "LSTAT,MEDV", "12.0,5.5"] == [
+        table[0][:13],
+        table[0][-10:],
+        table[1][-8:],
+    ]

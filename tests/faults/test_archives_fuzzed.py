@@ -25,8 +25,8 @@ from fornada.formats.tar import (
     tar_padding,
 )
 from fornada.jobs.items import Items
-from fornada.jobs.manifest import ShardInput
 from fornada.jobs.shard_files import fetch_archive, fetch_objects
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.ranges import to_ranges
 from fornada.records import ItemError, ObjectRef

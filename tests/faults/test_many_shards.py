@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fornada import keys
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.records import ObjectRef, now, sha256_hex
 from producer.job import Job, JobStatus
 

@@ -20,12 +20,14 @@ from hypothesis import given
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.errors import IntegrityError, MessageError, ModelRefusedError
 from fornada.jobs.ids import message_for, trusted_manifest, with_content_id
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.store import JobStore
 from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage
 from fornada.records import ItemError, ModelPin, ObjectRef, Record
+from fornada.repeated import Repeated
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 from fornada.testing import TEST_KEYS
@@ -286,7 +288,9 @@ def test_a_damaged_manifest_of_a_message_is_none(edits: list[Edit]) -> None:
     damaged = edited(text, edits).decode(errors="replace")
 
     taken = trusted_manifest(
-        message.model_copy(update={"manifest": damaged}), deployment_keys=TEST_KEYS
+        message.model_copy(update={"manifest": damaged}),
+        deployment_keys=TEST_KEYS,
+        repeated=Repeated(),
     )
 
     assert taken is None or damaged.encode() == text

@@ -87,12 +87,14 @@ class EnginePredictor:
         if not self._is_open:
             self.tile_items = choose_tile(manifest, model.work)
         self._predict = self._compile_for(self.tile_items)
-        golden = manifest.golden
-        inputs = _golden(golden.inputs, self._takes, models)
+        self._check_golden(manifest, engine=engine, models=models)
+
+    def _check_golden(self, manifest: ModelManifest, *, engine: Engine, models: ModelStore) -> None:
+        inputs = _golden(manifest.golden.inputs, self._takes, models)
         tile_items = self.rows_for(inputs.shapes)
         # Wrong weights show in any item, and all were compared when the model was published.
-        compared = slice(model.work.golden_items(tile_items))
-        outputs = _golden(golden.outputs, self._gives, models)
+        compared = slice(self.work.golden_items(tile_items))
+        outputs = _golden(manifest.golden.outputs, self._gives, models)
         check_golden(
             self._predict,
             inputs=inputs[compared],

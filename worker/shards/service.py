@@ -121,7 +121,10 @@ class ShardService:
     def _find_all(
         self, messages: Sequence[ShardMessage], runs: Sequence[Claim], steps: Steps
     ) -> list[Found]:
-        carried = [trusted_manifest(each, deployment_keys=self._keys) for each in messages]
+        carried = [
+            trusted_manifest(each, deployment_keys=self._keys, repeated=self._repeated)
+            for each in messages
+        ]
         # Anyone may name many jobs in a bundle that do not exist.
         named = {run.job_id for run, known in zip(runs, carried, strict=True) if known is None}
         wanted = sorted(named)

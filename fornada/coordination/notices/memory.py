@@ -28,8 +28,7 @@ class InMemoryNotices:
         return partial(self._stop, job_id, hear)
 
     def _stop(self, job_id: str, hear: Hear) -> None:
-        left = list(self._hearers[job_id])
-        left.remove(hear)
+        left = [each for each in self._hearers[job_id] if each is not hear]
         self._hearers[job_id] = tuple(left)
 
     def _tell(self, job_id: str, notice: Notice) -> None:

@@ -9,7 +9,7 @@ from fornada.jobs.ids import is_generated_id
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 
-#: Most jobs held.
+#: Jobs of a worker.
 _KEPT_JOBS = 32
 #: Most shards held, over all jobs; about 200 bytes each.
 _KEPT_SHARDS = 1_000_000
@@ -23,10 +23,15 @@ class Manifests:
 
     A caller's id may be submitted again after its job was purged, so of such a job the store is
     asked each time whether the manifest is still the one that was read.
+
+    Args:
+        jobs: The store.
+        kept_jobs: Most jobs held.
     """
 
-    def __init__(self, *, jobs: JobStore) -> None:
+    def __init__(self, *, jobs: JobStore, kept_jobs: int = _KEPT_JOBS) -> None:
         self._jobs = jobs
+        self._kept_jobs = kept_jobs
         self._kept: OrderedDict[str, JobManifest] = OrderedDict()
         #: Job of a caller's id → the ETag of its manifest.
         self._etags: dict[str, str] = {}
@@ -86,7 +91,7 @@ class Manifests:
         self._kept[manifest.job_id] = manifest
         if etag is not None:
             self._etags[manifest.job_id] = etag
-        while len(self._kept) > _KEPT_JOBS or (
+        while len(self._kept) > self._kept_jobs or (
             len(self._kept) > 1
             and sum(len(kept.shards) for kept in self._kept.values()) > _KEPT_SHARDS
         ):

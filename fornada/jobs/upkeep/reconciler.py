@@ -10,9 +10,9 @@ from collections.abc import Set as AbstractSet
 from fornada.coordination.interface import NEWEST_JOBS, Recovery, Triage
 from fornada.errors import FornadaError, JobNotFoundError, MessageError, StoreError
 from fornada.events import SILENT, Events, ShardsReenqueued
-from fornada.jobs.census import Census
 from fornada.jobs.ids import message_for
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.census import Census
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.held_up_jobs import HeldUpJobs
 from fornada.jobs.upkeep.leadership import Leadership

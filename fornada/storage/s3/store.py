@@ -106,7 +106,7 @@ class S3ObjectStore:
 
     @functools.cached_property
     def _client(self) -> Any:
-        """boto3's client, created on first use: many processes need only the fast client."""
+        # Created on first use: many processes need only the fast client.
         return self._connect()
 
     @property
@@ -125,10 +125,9 @@ class S3ObjectStore:
             try:
                 return self._puts.put_new(key, data)
             except ClientError as exc:
-                if errors.says_unknown_condition(exc):
-                    # As if there were no condition.
-                    return True
-                raise
+                if not errors.says_unknown_condition(exc):
+                    raise
+                return True
 
         found = conditions.probe(self, put_new)
         conditions.keep(self, found)
@@ -239,9 +238,9 @@ class S3ObjectStore:
             with obstacles_named(self, key):
                 if self._puts.put_new(key, data):
                     return True
-        elif self._read(key) is None:
+        elif self._beginning(key, data) is None:
             self.put(key, data)
-        return self._read(key) == data
+        return self._beginning(key, data) == data
 
     @_translated
     def presign_put(self, key: str, **options: Any) -> SignedPut:
@@ -311,9 +310,10 @@ class S3ObjectStore:
         # Until here `@_translated` is around.
         return itertools.chain(list(itertools.islice(items, 1)), each())
 
-    def _read(self, key: str) -> bytes | None:
+    def _beginning(self, key: str, data: bytes) -> bytes | None:
+        """As much of the object as is needed to compare it with `data`."""
         try:
-            return self.get(key).data
+            return self.get(key, max_bytes=len(data) + 1).data
         except ObjectNotFoundError:
             return None
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fornada.jobs.store import JobStore
 from fornada.parallel import in_parallel
+from fornada.ranges import from_ranges
 from gateway.console.items.shard_results import ShardResults
 from gateway.console.job_access import View
 from producer.shard_reader import Found, ShardReader
@@ -31,9 +32,23 @@ class FailedPage(NamedTuple):
 
 
 def failed_page(
-    view: View, *, first_item: int, count: int, results: ShardResults, jobs: JobStore
+    view: View,
+    *,
+    first_item: int,
+    count: int,
+    results: ShardResults,
+    jobs: JobStore,
+    most_shards: int = _MOST_EXAMINED,
 ) -> FailedPage:
     """Failed items from `first_item` on, at most `count`; fewer where many shards have none.
+
+    Args:
+        view: The job now.
+        first_item: The number of the first item that may be among them.
+        count: How many.
+        results: Reads outcomes.
+        jobs: Reads ids.
+        most_shards: Shards whose outcomes are read.
 
     Raises:
         IntegrityError: Stored ids or outcomes are not those of the job.
@@ -42,14 +57,14 @@ def failed_page(
     manifest = view.manifest
     starts, reader = manifest.shards.starts, ShardReader(manifest, jobs=jobs)
     ends = [*starts[1:], manifest.item_count]
-    shards = [n for n in _ended(view) if ends[n] > first_item]
+    shards = [n for n in _with_failed(view) if ends[n] > first_item]
     found: list[FailedItem] = []
 
     def errors_of(shard: int) -> dict[int, str]:
         outcome = results.outcome(view, shard)
         return {} if outcome is None else reader.errors(Found(shard, outcome))
 
-    for begin in range(0, min(len(shards), _MOST_EXAMINED), _AT_A_TIME):
+    for begin in range(0, min(len(shards), most_shards), _AT_A_TIME):
         some = shards[begin : begin + _AT_A_TIME]
         for shard, errors in zip(some, in_parallel(errors_of, some), strict=True):
             start = starts[shard]
@@ -59,13 +74,18 @@ def failed_page(
                 if len(found) == count:
                     return FailedPage(found, start + position)
                 found.append(FailedItem(start + position, ids[position], errors[position]))
-    left = shards[_MOST_EXAMINED:]
+    left = shards[most_shards:]
     return FailedPage(found, starts[left[0]] if left else None)
 
 
-def _ended(view: View) -> Sequence[int]:
-    if view.final is not None:
-        ranges = view.final.outcome_ranges
-        return [n for first, last in ranges for n in range(first, last + 1)]
-    count = len(view.manifest.shards)
-    return sorted(n for n in (view.progress.done if view.progress else ()) if n < count)
+def _with_failed(view: View) -> Sequence[int]:
+    """The shards that may have failed items: the dead alone, where all are theirs."""
+    counts, final, progress = view.manifest.shards.item_counts, view.final, view.progress
+    if final is not None:
+        dead = from_ranges(final.dead_ranges)
+        in_others = final.items_failed - sum(counts[n] for n in dead)
+        return from_ranges(final.outcome_ranges) if in_others else dead
+    if progress is None:
+        return []
+    some = progress.done if progress.item_errors or not progress.counted else progress.dead
+    return sorted(n for n in some if n < len(counts))

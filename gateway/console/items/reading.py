@@ -17,8 +17,9 @@ from fornada.errors import (
 from fornada.formats.items import Array
 from fornada.formats.npy import MAX_HEADER_BYTES, read_npy_header
 from fornada.formats.tensor_file import from_tensor_file
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.shard_files import ImageFiles, TensorsWithFiles
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.shard_items import fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import ObjectRef

@@ -1,5 +1,6 @@
 """`/jobs/{id}`: one job."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter
@@ -20,6 +21,8 @@ router = APIRouter(prefix="/jobs/{job_id}")
 #: Jobs of more shards open before their items and outcomes are read.
 _FEW_SHARDS = 48
 _FEW_CARDS = 8
+#: Shards that are looked at for failed items before the page with all of them is asked for.
+_FEW_EXAMINED = 256
 #: What says most of a job's outcomes: they are read when these parts of a page are asked for.
 READ_PARTS = ("outcomes", "failed", "gallery")
 
@@ -36,7 +39,7 @@ def job(
     reads = part in READ_PARTS or (part is None and (all or is_small))
     found = _Found()
     if reads and visit.visit.viewer.may(Scope.RESULTS_READ):
-        found = _read(visit)
+        found = _read(visit, READ_PARTS if part is None else (part,))
     return visit.render(
         "job",
         view=view,
@@ -60,25 +63,42 @@ class _Found:
     gallery: list[Card] = field(default_factory=list)
 
 
-def _read(visit: JobVisit) -> _Found:
-    view, survey = visit.results, visit.survey
-    failed: list[Card] = []
-    if view.status.items_failed != 0:
-        page = failed_page(
-            view,
-            first_item=0,
-            count=_FEW_CARDS,
-            results=visit.cards.results,
-            jobs=visit.jobs.store,
-        )
-        failed = visit.cards.some(view, [found.item for found in page.items])
+def _read(visit: JobVisit, parts: Sequence[str]) -> _Found:
+    """What the parts of a page show; `failed` needs no survey."""
+    if tuple(parts) == ("failed",):
+        return _Found(failed=_failed(visit))
+    survey = visit.survey
+    return _Found(
+        survey=survey,
+        failed=_failed(visit) if "failed" in parts else [],
+        gallery=_gallery(visit, survey) if "gallery" in parts else [],
+    )
+
+
+def _failed(visit: JobVisit) -> list[Card]:
+    view = visit.results
+    if view.status.items_failed == 0:
+        return []
+    page = failed_page(
+        view,
+        first_item=0,
+        count=_FEW_CARDS,
+        results=visit.cards.results,
+        jobs=visit.jobs.store,
+        most_shards=_FEW_EXAMINED,
+    )
+    return visit.cards.some(view, [found.item for found in page.items])
+
+
+def _gallery(visit: JobVisit, survey: Survey) -> list[Card]:
+    view = visit.results
     if survey.certainty is not None:
         shown = survey.certainty.items[:_FEW_CARDS].tolist()
     else:
         # Without classes nothing is uncertain: the first ones.
         count = min(view.manifest.item_count, _FEW_CARDS if survey.shards_done else 0)
         shown = list(range(count))
-    return _Found(survey=survey, failed=failed, gallery=visit.cards.some(view, shown))
+    return visit.cards.some(view, shown)
 
 
 def shard_counts(view: View) -> list[tuple[str, str, int]]:

@@ -12,6 +12,7 @@ from gateway.api.cursors import from_cursor, to_cursor
 from gateway.auth.callers import TheDeployment
 from gateway.auth.principal import Principal
 from gateway.auth.scopes import Scope
+from gateway.console.job_access import TheJobs
 from gateway.console.viewers import TheVisit
 from producer.listing.pages import JobFilter
 
@@ -54,12 +55,15 @@ class Filters(BaseModel):
 
 @router.get("/")
 def listing(
-    visit: TheVisit, deployment: TheDeployment, filters: Annotated[Filters, Query()]
+    visit: TheVisit,
+    deployment: TheDeployment,
+    jobs: TheJobs,
+    filters: Annotated[Filters, Query()],
 ) -> HTMLResponse:
     """The newest jobs that the viewer may see."""
     principal = visit.principal
     principal.require(Scope.JOBS_READ)
-    page = deployment.client.page(
+    page = jobs.page(
         filters.wanted(principal), before=from_cursor(filters.cursor or None), limit=_PAGE_JOBS
     )
     return visit.render(

@@ -3,6 +3,7 @@
 const NAMES = { d: "done", x: "dead", r: "running", q: "queued", w: "waiting for room in the queue", n: "not run" };
 // Of the shards that share a square, the most notable one gives it its colour.
 const NOTABLE = "dnwqrx";
+const DEAD = "x".charCodeAt(0);
 const MOST_HEIGHT = 400;
 const MOST_SIDE = 18;
 // Outcomes are read without being asked for up to here.
@@ -84,13 +85,19 @@ class ShardMap {
     const step = side * scale;
     const gap = side > 3 ? Math.max(1, Math.round(step / 9)) : 0;
     const pixels = new Uint32Array(image.data.buffer);
-    for (let square = 0; square < squares; square += 1) {
-      const value = colour(square * shrink, Math.min(this.count, (square + 1) * shrink));
-      const left = (square % columns) * step;
-      const top = Math.floor(square / columns) * step;
-      for (let y = top; y < top + step - gap; y += 1) {
-        const row = y * this.canvas.width + left;
-        pixels.fill(value, row, row + step - gap);
+    const fill = (square, value, more) => {
+      const left = Math.max(0, (square % columns) * step - more);
+      const top = Math.max(0, Math.floor(square / columns) * step - more);
+      const right = Math.min(this.canvas.width, (square % columns) * step + step - gap + more);
+      const bottom = Math.min(this.canvas.height, Math.floor(square / columns) * step + step - gap + more);
+      for (let y = top; y < bottom; y += 1) pixels.fill(value, y * this.canvas.width + left, y * this.canvas.width + right);
+    };
+    const of = (square) => colour(square * shrink, Math.min(this.count, (square + 1) * shrink));
+    for (let square = 0; square < squares; square += 1) fill(square, of(square), 0);
+    // One dead shard among a hundred thousand is seen, too.
+    if (side < 5) {
+      for (let shard = this.states.indexOf(DEAD); shard >= 0; shard = this.states.indexOf(DEAD, shard + 1)) {
+        fill(Math.floor(shard / shrink), of(Math.floor(shard / shrink)), 2 * scale);
       }
     }
     context.putImageData(image, 0, 0);

@@ -39,6 +39,7 @@ async function send(form, results) {
     if (answer.redirected) location.reload();
     const type = answer.headers.get("Content-Type") ?? "";
     if (type.startsWith("text/html")) results.innerHTML = await answer.text();
+    else if (type.startsWith("application/problem+json")) say(results, (await answer.json()).detail);
     else say(results, await answer.text());
     showPictures(results);
   } catch {

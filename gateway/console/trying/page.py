@@ -129,6 +129,7 @@ def _page(
         takes_images=manifest is not None and pictured(manifest) is not None,
         example="" if manifest is None else example(manifest),
         most_items=MOST_ITEMS,
+        most_bytes=MAX_UPLOAD_BYTES,
         results=results,
         models=[str(model) for model in models],
         wrong="" if wrong is None else wrong.public_text,

@@ -35,6 +35,8 @@ class CallItems(NamedTuple):
     item_count: int
     #: Number of an item that cannot be predicted -> why; if it is sent, it holds anything.
     errors: Mapping[int, str]
+    #: The caller's id of each item; `None` for their numbers.
+    item_ids: list[str] | None
 
 
 def is_at_hand(inputs: object) -> bool:
@@ -79,6 +81,7 @@ def call_items(
     parts: list[Rows] = []
     numbers: list[NDArray[np.int64]] = []
     errors: dict[int, str] = {}
+    item_ids: list[str] = []
     item_count = size_bytes = 0
     for block in blocks_of(inputs, None, signature=signature, read_files=read, columns=columns):
         rows, found = _rows_of(block, signature, memory_for)
@@ -86,7 +89,9 @@ def call_items(
         if rows is not None:
             parts.append(rows)
             numbers.append(np.arange(item_count, item_count + len(rows)))
-        item_count += 1 if rows is None else len(rows)
+        block_count = 1 if rows is None else len(rows)
+        item_ids += _ids_of(block) or [str(item_count + row) for row in range(block_count)]
+        item_count += block_count
         size_bytes += 1 if rows is None else max(1, rows.size_bytes)
         if size_bytes > MAX_CALL_BYTES:
             raise CallTooLargeError(
@@ -100,7 +105,14 @@ def call_items(
         numbers=np.concatenate([np.empty(0, np.int64), *numbers]),
         item_count=item_count,
         errors=errors,
+        item_ids=item_ids,
     )
+
+
+def _ids_of(block: Block) -> list[str] | None:
+    if isinstance(block, ImageFile):
+        return None if block.item_id is None else [block.item_id]
+    return block.item_ids
 
 
 def _whole_items(inputs: object, signature: Signature) -> CallItems | None:
@@ -125,7 +137,11 @@ def _whole_items(inputs: object, signature: Signature) -> CallItems | None:
     if not fit or not item_count or sum(array.nbytes for array in arrays) > MAX_CALL_BYTES:
         return None
     return CallItems(
-        columns=list(arrays), numbers=np.arange(item_count), item_count=item_count, errors={}
+        columns=list(arrays),
+        numbers=np.arange(item_count),
+        item_count=item_count,
+        errors={},
+        item_ids=None,
     )
 
 

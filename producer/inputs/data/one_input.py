@@ -256,7 +256,8 @@ def fitted_block(block: Block, signature: Signature) -> Block:
     Raises:
         InputError: It does not fit.
     """
-    if isinstance(block, ImageFile):
+    if isinstance(block, ImageFile) or block.files:
+        # Tables fit their rows themselves.
         return block
     rows, errors = fit_rows(block.rows, signature.inputs, model=signature.model, where=block.where)
     return replace(block, rows=rows, errors={**errors, **block.errors})

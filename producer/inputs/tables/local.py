@@ -53,6 +53,7 @@ def local_table_blocks(
     signature: Signature,
     max_file_bytes: int,
     fetch: FetchUrl | None = None,
+    keeps_files: bool = False,
     names_files: bool = True,
 ) -> Iterator[Block]:
     """The rows of all tables as items, in order; every header is checked now.
@@ -63,6 +64,7 @@ def local_table_blocks(
         signature: What the model takes.
         max_file_bytes: A larger image file is an item with an error.
         fetch: Reads objects whose addresses a table has.
+        keeps_files: Whether images beside other columns stay files, for workers to decode.
         names_files: Whether a table may name files of this machine.
 
     Raises:
@@ -80,4 +82,5 @@ def local_table_blocks(
             max_file_bytes=max_file_bytes,
             fetch=fetch,
         ),
+        keeps_files=keeps_files,
     )

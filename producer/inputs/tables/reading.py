@@ -1,7 +1,7 @@
 """Tables on this machine as items, a batch of rows in memory at a time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from fornada.formats.rows import Rows
 from fornada.formats.tables.binding import TableBinding, check_types, kind_of
 from fornada.formats.tables.conversion import TableItems, id_texts, table_items
 from fornada.tensors import InputTensor
+from producer.inputs.data.conversion import in_cells
 from producer.inputs.interface import Block, ItemBlock, Signature
 from producer.inputs.tables.binding import bound
 from producer.inputs.tables.images import ImageReader
@@ -28,6 +29,7 @@ def table_blocks(
     *,
     signature: Signature,
     images: ImageReader,
+    keeps_files: bool = False,
 ) -> Iterator[Block]:
     """The rows of all tables as items, in order; the columns of all are checked now.
 
@@ -38,6 +40,7 @@ def table_blocks(
         options: What the caller says about columns.
         signature: What the model takes.
         images: Reads image files that tables name or hold.
+        keeps_files: Whether those beside other inputs stay as they are, for workers to decode.
 
     Raises:
         InputError: A table lacks a column, or it has another type.
@@ -63,7 +66,7 @@ def table_blocks(
             parsed=table.parsed,
             takes_paths=True,
         )
-    reader = _Reader(binding=binding, takes=takes, images=images)
+    reader = _Reader(binding=binding, takes=takes, images=images, keeps_files=keeps_files)
     return (block for table in tables for block in reader.blocks(table))
 
 
@@ -74,6 +77,7 @@ class _Reader:
     binding: TableBinding
     takes: Sequence[InputTensor]
     images: ImageReader
+    keeps_files: bool
 
     def blocks(self, table: Table) -> Iterator[Block]:
         binding, first_row = self.binding, 0
@@ -92,7 +96,8 @@ class _Reader:
                 yield from self.images.files(batch.column(name), item_ids, name=name, where=where)
             elif batch.num_rows:
                 items = self._items(batch, pictures, parsed=table.parsed, where=where)
-                yield from _blocks(items, self.takes, item_ids, where=where)
+                files = self._inputs_of(pictures) if self.keeps_files else frozenset()
+                yield from _blocks(items, self.takes, item_ids, files=files, where=where)
             first_row += batch.num_rows
 
     def _pictures(self, table: Table) -> list[str]:
@@ -105,12 +110,26 @@ class _Reader:
         self, batch: Any, pictures: Sequence[str], *, parsed: frozenset[str], where: str
     ) -> TableItems:
         unread: dict[int, str] = {}
+        files: dict[str, Array] = {}
         for name in pictures:
             at = batch.schema.get_field_index(name)
             contents, errors = self.images.contents(batch.column(at), name=name, where=where)
+            files[name] = in_cells([data or b"" for data in contents.to_pylist()])
             batch, unread = batch.set_column(at, name, contents), errors | unread
-        items = table_items(batch, self.binding, self.takes, parsed=parsed)
-        return replace(items, errors=items.errors | unread)
+        kept = self._inputs_of(pictures) if self.keeps_files else frozenset()
+        others = [tensor for tensor in self.takes if tensor.name not in kept]
+        items = table_items(batch, self.binding, others, parsed=parsed)
+        read = dict(zip((tensor.name for tensor in others), items.columns, strict=True))
+        columns = [
+            read[t.name] if t.name in read else files[self.binding.columns[t.name][0]]
+            for t in self.takes
+        ]
+        return TableItems(columns=columns, errors=items.errors | unread)
+
+    def _inputs_of(self, pictures: Sequence[str]) -> frozenset[str]:
+        """The inputs that are these columns of files."""
+        columns = self.binding.columns
+        return frozenset(t.name for t in self.takes if t.image and columns[t.name][0] in pictures)
 
     @property
     def _row_count(self) -> int:
@@ -124,7 +143,12 @@ class _Reader:
 
 
 def _blocks(
-    items: TableItems, takes: Sequence[InputTensor], item_ids: list[str] | None, *, where: str
+    items: TableItems,
+    takes: Sequence[InputTensor],
+    item_ids: list[str] | None,
+    *,
+    files: frozenset[str],
+    where: str,
 ) -> Iterator[ItemBlock]:
     """The items in blocks of one shape each, in order."""
     count = len(items.columns[0])
@@ -154,6 +178,7 @@ def _blocks(
             item_ids=None if item_ids is None else item_ids[start:stop],
             where=where,
             errors={row - start: errors[row] for row in range(start, stop) if row in errors},
+            files=files,
         )
 
 

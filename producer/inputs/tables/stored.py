@@ -10,7 +10,7 @@ from fornada.formats.items import fixed_bytes
 from fornada.formats.tables.binding import TableBinding, check_types, kind_of
 from fornada.formats.tables.parquet import RowGroup, StoredParquet
 from fornada.formats.tables.ranged_file import RangedFile, ReadRange
-from fornada.jobs.manifest import ShardInput
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.records import ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectInfo, ObjectStore

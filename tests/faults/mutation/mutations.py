@@ -15,6 +15,8 @@ _STORE_OVER_TLS = "tests/integration/fornada/test_store_over_tls.py::test_"
 _KINDS_OF_BUCKETS = "tests/integration/fornada/test_kinds_of_buckets.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
+_BOUNDED_READS = "tests/unit/fornada/storage/test_bounded_reads.py::test_"
+_NESTING = "tests/unit/fornada/formats/test_nesting.py::test_"
 _PREDICT = "tests/unit/producer/test_predict.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
 _SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
@@ -153,7 +155,7 @@ MUTATIONS = (
     Mutation(
         name="lost-answer-not-read-back",
         path="fornada/storage/s3/store.py",
-        old="return self._read(key) == data",
+        old="return self._beginning(key, data) == data",
         new="return not self.conditional_writes",
         tests=(f"{_OBJECT_STORE}put_if_absent_of_the_same_bytes_says_they_are_there[moto]",),
     ),
@@ -236,7 +238,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="replayed-end-believed",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/summary.py",
         old="if submission == manifest.created_at.isoformat().encode():",
         new="if True:",
         tests=(
@@ -508,7 +510,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="census-from-the-start",
-        path="fornada/jobs/census.py",
+        path="fornada/jobs/upkeep/census.py",
         old="        self._found = found\n",
         new="        self._found, found = {}, {}\n",
         tests=(f"{_CENSUS}a_census_that_the_store_breaks_off_goes_on_where_it_was",),
@@ -581,7 +583,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="end-compared-by-clocks",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/summary.py",
         old="if submission == manifest.created_at.isoformat().encode():",
         new="if end.ended_at >= manifest.created_at:",
         tests=(
@@ -1404,6 +1406,39 @@ MUTATIONS = (
             f"{_BUCKET_ID}a_second_bucket_on_one_redis_is_refused_until_it_is_adopted[True]",
             f"{_BUCKET_ID}a_client_of_another_bucket_submits_nothing",
         ),
+        raises="Failed",
+    ),
+    Mutation(
+        name="end-of-other-shards-believed",
+        path="fornada/jobs/store.py",
+        old="if counted != count or last >= count:",
+        new="if False:",
+        tests=(f"{_JOB}an_end_of_other_shards_than_the_job_has_is_none[missing]",),
+        raises="Failed",
+    ),
+    Mutation(
+        name="outcome-of-other-items-counted",
+        path="fornada/jobs/store.py",
+        old="                if why is None:\n",
+        new="                if True:\n",
+        tests=(
+            f"{_JOB}an_outcome_of_other_items_than_its_shard_has_ends_the_job_as_failed[items]",
+            f"{_JOB}an_outcome_of_other_items_than_its_shard_has_ends_the_job_as_failed[beyond]",
+        ),
+    ),
+    Mutation(
+        name="records-read-whole",
+        path="fornada/storage/checked_reads.py",
+        old="objects.get(key, max_bytes=most_bytes + 1).data",
+        new="objects.get(key).data",
+        tests=(f"{_BOUNDED_READS}no_more_is_read_than_a_record_may_have[end]",),
+    ),
+    Mutation(
+        name="nesting-not-followed",
+        path="fornada/formats/tables/nesting.py",
+        old="levels.max() > MOST_LEVELS",
+        new="levels.max() > 2 * MOST_LEVELS",
+        tests=(f"{_NESTING}levels_are_counted_outside_of_texts[nothing-1]",),
         raises="Failed",
     ),
 )

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.summary import summarise
 from fornada.queue.envelope import new_envelope
 from fornada.queue.message import ShardMessage

@@ -350,7 +350,7 @@ def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_ur
         client.hset(redis_keys.leader("fornada"), "clock_ms", 3600 * 1000)
         # by the clock of a queue that nobody leads
         client.hset(job.leases, "1", "nobody other 0 3600000")
-        client.set(job.end_lease, "nobody other 0 3600000")
+        client.set(job.lease_to("end"), "nobody other 0 3600000")
         client.lpush(job.end, "x")
         client.set(redis_keys.JobStateKeys("other").end, b"\xff\xfe")
 
@@ -375,7 +375,7 @@ def test_what_has_another_type_in_redis_is_as_good_as_lost(redis_url: str, name:
         redis_keys.BUCKET,
         redis_keys.leader("fornada"),
     ]
-    for key in [*job.counters, job.end_lease] if name == "counters" else shared:
+    for key in [*job.counters, job.lease_to("end")] if name == "counters" else shared:
         with redis.Redis.from_url(redis_url) as client:
             client.flushdb()
             for kind in ("lpush", "set"):
@@ -490,7 +490,7 @@ def test_a_lease_for_longer_than_ones_own_holds_as_long_as_ones_own(redis_url: s
         client.hset(redis_keys.leader("other"), "at_ms", led_ms)
         leases = {"0": f"nobody fornada 0 {10**15}", "1": "nobody other 0 3600000"}
         client.hset(job.leases, mapping=leases)
-        client.set(job.end_lease, "nobody fornada 0 3600000")
+        client.set(job.lease_to("end"), "nobody fornada 0 3600000")
 
     let_pass(coordination, 29)
     assert {0} == coordination.progress("job").leased

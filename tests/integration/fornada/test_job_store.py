@@ -16,8 +16,9 @@ from fornada.errors import (
     ObjectNotFoundError,
 )
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import OutcomesDigest
 from fornada.records import ModelPin, ObjectRef, now, sha256_hex

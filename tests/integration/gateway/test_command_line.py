@@ -98,6 +98,15 @@ def test_jobs_are_listed_verified_and_counted(run: _Run) -> None:
     assert 0 == backlog["total"]["items"]
 
 
+def test_items_are_predicted_at_once(run: _Run) -> None:
+    done = run("predict", "items.npy", "--model", "looks@prod", "--top-k", "1")
+
+    assert 0 == done.code, done.err
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert ["shirt"] * 4 + ["bag"] * 2 == [line["label"] for line in lines]
+    assert ["bag"] == lines[-1]["top_labels"]
+
+
 def test_errors_are_those_of_the_deployment(run: _Run, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = run("jobs", "show", "no-such-job")
     unknown = run("submit", "items.npy", "--model", "hats")

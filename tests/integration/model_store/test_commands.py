@@ -16,7 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fornada.commands import router
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.engines import keras_setup
+from model_store.store import ModelStore
+from model_store.testing import publish_for_test
 
 _Run = Callable[..., tuple[int, str, str]]
 _WRONG = [
@@ -210,3 +213,33 @@ def test_a_wrong_call_is_one_line_and_exits_2(run: _Run) -> None:
         assert (2, "") == (code, out), arguments
         assert fact in err
         assert "Traceback" not in err
+
+
+def test_models_that_cannot_be_read_are_listed_as_such_beside_the_others(
+    run: _Run, answer: Callable[..., Any], rclone_objects: S3ObjectStore
+) -> None:
+    # given
+    publish_for_test(ModelStore(objects=rclone_objects), item_shape=[4], classes=["a"])
+    manifest = rclone_objects.get("models/m/1/manifest.json").data
+    for key, data in {
+        "models/junk/1/manifest.json": b"junk",
+        "models/copied/1/manifest.json": manifest,
+        "models/moved/1/manifest.json": manifest.replace(b'"name":"m"', b'"name":"moved"'),
+        "models/moved/aliases/prod/00000001.json": b"junk",
+        # No name of a model.
+        "models/.trash/1/manifest.json": b"junk",
+    }.items():
+        rclone_objects.put(key, data)
+
+    # when
+    models = {model["name"]: model for model in answer("list")["models"]}
+    code, out, err = run("list")
+
+    # then
+    assert {"m", "junk", "copied", "moved"} == models.keys()
+    assert [1] == models["m"]["versions"]
+    assert "has the manifest of m:1" in models["copied"]["error"]
+    for name in ("junk", "moved"):
+        assert f"models/{name}/" in models[name]["error"]
+    assert (0, "") == (code, err)
+    assert 3 == out.count("cannot be read: ")

@@ -26,6 +26,7 @@ from fornada.local.ports import free_port
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_INLINE_BYTES
+from fornada.repeated import Repeated
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
@@ -118,7 +119,7 @@ def test_small_jobs_travel_in_messages_of_bounded_size(
         message["manifest"],
     )
     read = ShardMessage.from_plain(message, where="here")
-    assert job.manifest == trusted_manifest(read, deployment_keys=TEST_KEYS)
+    assert job.manifest == trusted_manifest(read, deployment_keys=TEST_KEYS, repeated=Repeated())
     # and Celery's own headers do not show the images once more
     assert len(json.dumps(envelope["headers"])) < 1024
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fornada.errors import PredictionErrors
-from fornada.jobs.manifest import Shards
+from fornada.jobs.shard_inputs import Shards
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.store import ModelStore

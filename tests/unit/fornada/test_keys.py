@@ -37,7 +37,7 @@ def test_names_stay_as_they_are() -> None:
         "fornada:errors:j": redis_keys.JobStateKeys("j").errors,
         "fornada:leases:j": redis_keys.JobStateKeys("j").leases,
         "fornada:failed:j": redis_keys.JobStateKeys("j").failed,
-        "fornada:end-lease:j": redis_keys.JobStateKeys("j").end_lease,
+        "fornada:end-lease:j": redis_keys.JobStateKeys("j").lease_to("end"),
         "fornada:decided:end of j": redis_keys.decision("end of j"),
         "fornada:done:j": redis_keys.JobStateKeys("j").done,
         "fornada:enqueued:j": redis_keys.JobStateKeys("j").enqueued,

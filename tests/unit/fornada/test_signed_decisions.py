@@ -43,6 +43,14 @@ def test_a_forged_end_is_not_believed(forged: bytes, deployment_keys: Deployment
     assert {} == decisions.decide_ends({"job": b"mine"}, only_counted=True)
 
 
+def test_thousands_of_forged_ends_cost_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    redis, mine = InMemoryCoordination(), {f"job-{number}": b"mine" for number in range(1000)}
+    redis.decide_ends(dict.fromkeys(mine, b"forged"))
+
+    assert mine == SignedDecisions(redis, deployment_keys=TEST_KEYS).decide_ends(mine)
+    assert ["answer in Redis not believed"] == caplog.messages
+
+
 @pytest.mark.parametrize("deployment_keys", [TEST_KEYS, NO_KEYS], ids=["key", "no key"])
 @pytest.mark.parametrize("forged", FORGED, ids=range(len(FORGED)))
 def test_a_forged_decision_is_not_believed(forged: bytes, deployment_keys: DeploymentKeys) -> None:

@@ -91,6 +91,28 @@ def _converted(old: Path) -> Path:
     return new
 
 
+def test_activations_of_tensorflow_become_those_of_keras(keras: Any, tmp_path: Path) -> None:
+    # given a network as the Keras course writes it, in the old format
+    nn = keras_setup.import_tensorflow().nn
+    old = tmp_path / "old.h5"
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(5, activation=nn.silu),
+            keras.layers.Dense(3, activation=nn.softmax),
+        ]
+    )
+    model.save(old)
+
+    # when
+    made = keras_file.load_model(_converted(old), where="new.keras")
+
+    # then
+    items = np.random.default_rng(1).random((2, 6), np.float32)
+    np.testing.assert_array_equal(model(items), made(items))
+    assert ["silu", "softmax"] == [layer.activation.__name__ for layer in made.layers]
+
+
 def _gives_the_same(artifact: Path, model: Any) -> None:
     loaded = keras_file.load_model(artifact, where="it")
     items = np.arange(12, dtype="int32").reshape(2, 6) % 10

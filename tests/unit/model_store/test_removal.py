@@ -7,7 +7,8 @@ import pytest
 
 from fornada import keys
 from fornada.errors import ModelNotFoundError, UsageError
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.records import ObjectRef
 from fornada.storage.memory import InMemoryObjectStore

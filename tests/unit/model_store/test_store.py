@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.errors import IntegrityError, ModelNotFoundError, ModelRefusedError, UsageError
+from fornada.errors import (
+    IntegrityError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    ModelUnusableError,
+    UsageError,
+)
 from fornada.formats.npy import from_npy
 from fornada.records import ModelPin, sha256_hex
 from fornada.storage.interface import ObjectInfo
@@ -226,6 +232,16 @@ def test_a_pin_whose_digest_differs_is_refused(store: ModelStore) -> None:
         store.verified_manifest(pin)
 
     assert sha256_hex(b"artifact")[:12] in str(error.value)
+
+
+def test_a_manifest_that_was_copied_from_another_version_is_refused(
+    store: ModelStore, objects: InMemoryObjectStore
+) -> None:
+    _publish(store)
+    objects.put("models/other/3/manifest.json", objects.get("models/m/1/manifest.json").data)
+
+    with pytest.raises(ModelUnusableError, match=r"model other:3 has the manifest of m:1"):
+        store.resolve("other")
 
 
 def test_a_changed_artifact_is_noticed(store: ModelStore, objects: InMemoryObjectStore) -> None:

@@ -17,8 +17,8 @@ from fornada.errors import (
     WaitTimeoutError,
 )
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import Shards
 from fornada.jobs.outcome import JobState, ShardOutcome
+from fornada.jobs.shard_inputs import Shards
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import summarise
 from fornada.records import MAX_SHARDS, ItemError, ObjectRef, now, sha256_hex
@@ -454,6 +454,7 @@ def test_a_reason_for_an_item_that_its_shard_has_not_is_refused(world: _World) -
         # More errors than items would leave less than none that are ok.
         ({"item_errors": [ItemError(index=1, reason="x")] * 9}, "several errors of one item"),
     ],
+    ids=["items", "beyond", "repeated"],
 )
 def test_an_outcome_of_other_items_than_its_shard_has_ends_the_job_as_failed(
     world: _World, forged: dict[str, object], why: str
@@ -493,7 +494,7 @@ def test_items_beyond_a_shard_are_not_retried(world: _World) -> None:
         {"dead_ranges": [[0, MAX_SHARDS - 1]]},
         {"shards_missing": 2**53 - 1},
     ],
-    ids=str,
+    ids=["outcomes", "dead", "missing"],
 )
 def test_an_end_of_other_shards_than_the_job_has_is_none(
     world: _World, forged: dict[str, object]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fornada.errors import MissingExtraError, UsageError
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.records import ModelPin, ObjectRef
 from fornada.tensors import InputTensor, OutputTensor
 from producer.client import Client

@@ -19,8 +19,9 @@ from fornada.formats.npy import to_npy
 from fornada.formats.rows import Rows
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.items import Placed
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests

@@ -12,8 +12,9 @@ from fornada.coordination.interface import Claim, ShardEnd
 from fornada.formats.npy import to_npy
 from fornada.jobs.creation import _Created, work_of
 from fornada.jobs.ids import message_for, with_content_id
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.summary import summarise
 from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS
 from fornada.queue.message import ShardMessage

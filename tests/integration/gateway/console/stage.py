@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from fornada.calls.frames import RequestFrame
 from fornada.coordination.interface import Claim
+from fornada.coordination.worker_board.interface import WorkerReport
 from fornada.formats.rows import blank_rows
 from fornada.jobs.store import JobStore
 from fornada.queue.message import ShardMessage
+from fornada.records import now
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor, default_image
@@ -146,9 +148,9 @@ def by_likeness(images: NDArray[np.uint8], labels: NDArray[np.uint8], *, sharpne
 
 
 def cells_of(photos: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """What a segmentation model gives: the bright parts, a box around them, and sun."""
-    bright = photos[..., :2].mean(axis=3).astype(np.float32) / 255
-    mask = np.clip((bright - 0.55) * 6, 0, 1)
+    """What a segmentation model gives: the sun, a box around it, and how likely it is."""
+    warm = (photos[..., 0].astype(np.float32) - photos[..., 2]) / 255
+    mask = np.clip((warm - 0.3) * 6, 0, 1)
     boxes = []
     for each in mask > 0.5:
         rows, columns = np.flatnonzero(each.any(axis=1)), np.flatnonzero(each.any(axis=0))
@@ -234,6 +236,38 @@ def publish_models(stage: Stage) -> None:
     stage.models.promote("reviews", 1, "prod")
 
 
+#: Texts of others, which no page may take for its own.
+HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m"
+
+
+def submit_hostile_job(stage: Stage) -> str:
+    """A job whose tags, item ids, classes and reasons are HTML."""
+    stage.publish(
+        ModelDraft(
+            name="hostile",
+            inputs=[InputTensor(name=f"{HOSTILE}in", dtype="float32", shape=[2])],
+            outputs=[
+                OutputTensor(
+                    name=f"{HOSTILE}out",
+                    shape=[2],
+                    kind="probabilities",
+                    classes=[f"{HOSTILE}a", f"{HOSTILE}b"],
+                )
+            ],
+            metrics={f"{HOSTILE}accuracy": 0.5},
+            packages={HOSTILE: HOSTILE},
+        ),
+        lambda rows: np.tile(np.array([[0.4, 0.6]], np.float32), (len(rows), 1)),
+        {},
+    )
+    return stage.submit(
+        np.array([[1, 2], [np.nan, 3]], np.float32),
+        model="hostile:1",
+        item_ids=[f"{HOSTILE}1", f"{HOSTILE}2"],
+        tags={HOSTILE: HOSTILE},
+    )
+
+
 def submit_jobs(stage: Stage, folder: Path) -> dict[str, str]:
     """Jobs in all states, by what they show."""
     images, _ = fashion()
@@ -280,6 +314,22 @@ def submit_jobs(stage: Stage, folder: Path) -> dict[str, str]:
     stage.begin(mine[len(mine) * 2 // 5 :][:6])
     stage.waiting.clear()
     jobs["queued"] = stage.submit(images[:50], model="fashion:1", items_per_shard=50)
+    for number, models in enumerate((["fashion:1", "fashion:2"], ["cells:1"]), start=1):
+        stage.coordination.report(
+            WorkerReport(
+                name=f"worker-{number}:4711",
+                version="0.9.0",
+                queue="fornada",
+                engine="keras 3.15.1",
+                models=models,
+                threads=2,
+                shards_running=3 - number,
+                items_done=81_920 * number,
+                items_per_s=1042.5 * number,
+                started_at=now(),
+                last_progress_at=now(),
+            )
+        )
     stage.coordination.hold_up(
         jobs["queued"], "worker-2:4711", "model fashion:1 is not signed with the key it requires"
     )

@@ -34,7 +34,7 @@ def test_the_cookie_is_no_key_and_no_script_reads_it(
         "Set-Cookie"
     ]
 
-    assert key.rpartition("_")[2] not in cookie
+    assert key.split("_", 2)[2] not in cookie
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split(",")[0].split("; "))
 
 

@@ -16,9 +16,11 @@ from fornada.jobs.ids import (
     trusted_manifest,
     with_content_id,
 )
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES, ModelPin, ObjectRef, sha256_hex
+from fornada.repeated import Repeated
 from fornada.tensors import unnamed_tensors
 from fornada.testing import TEST_KEYS
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
@@ -51,7 +53,7 @@ def manifest(data: bytes = b"pixels", *, count: int = 1, **changes: object) -> J
 
 
 message_of = functools.partial(message_for, deployment_keys=TEST_KEYS)
-taken_from = functools.partial(trusted_manifest, deployment_keys=TEST_KEYS)
+taken_from = functools.partial(trusted_manifest, deployment_keys=TEST_KEYS, repeated=Repeated())
 
 
 def carried(job_id: str, text: str) -> ShardMessage:
@@ -258,5 +260,8 @@ def test_a_manifest_that_no_key_signed_is_read_from_the_store(signature: str | N
 def test_without_a_key_nothing_that_is_carried_is_believed() -> None:
     job = with_content_id(manifest())
 
-    assert trusted_manifest(message_of(job.manifest, 0), deployment_keys=NO_KEYS) is None
+    assert (
+        trusted_manifest(message_of(job.manifest, 0), deployment_keys=NO_KEYS, repeated=Repeated())
+        is None
+    )
     assert message_for(job.manifest, 0, deployment_keys=NO_KEYS).manifest is None

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fornada.errors import InputNotAllowedError
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.records import ModelPin, ObjectRef
 from fornada.settings import Settings

@@ -9,8 +9,9 @@ import pytest
 
 from fornada.commands.schemas import PUBLIC_RECORDS, json_schemas
 from fornada.errors import IntegrityError, MessageError
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import CancelRequest, JobFinal, ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.queue.message import ShardMessage
 from fornada.records import (
     MAX_INLINE_BYTES,

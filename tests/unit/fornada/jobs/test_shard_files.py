@@ -12,8 +12,8 @@ from PIL import Image
 from fornada.errors import InputError, IntegrityError
 from fornada.formats.images import DecoderPool, decode_item
 from fornada.formats.tar import Span
-from fornada.jobs.manifest import ShardInput
 from fornada.jobs.shard_files import ImageFiles, fetch_archive
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.records import ItemError, ObjectRef
 from fornada.storage.memory import InMemoryObjectStore

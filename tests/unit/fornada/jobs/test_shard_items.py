@@ -18,7 +18,8 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.records import ModelPin, ObjectRef, sha256_hex

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fornada.errors import JobConflictError
 from fornada.jobs.creation import work_of
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import OutcomesDigest, summarise
 from fornada.parallel import in_parallel, in_parallel_within

@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.summary import OutcomesDigest, summarise
 from fornada.records import ItemError, ModelPin, ObjectRef, now
 from fornada.tensors import unnamed_tensors

@@ -13,7 +13,8 @@ from fornada.errors import FornadaError, InputError
 from fornada.formats.tables import parquet as parquet_module
 from fornada.formats.tables.binding import TableBinding
 from fornada.formats.tables.parquet import StoredParquet
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.table_items import fetch_rows, row_columns, row_ids
 from fornada.records import ModelPin, ObjectRef
 from fornada.tensors import InputTensor, OutputTensor

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model_store.engines import keras_setup
-from model_store.engines.keras_predict import TensorMemory
+from model_store.engines.tensor_memory import TensorMemory
 
 SHAPE = (3, 5)
 

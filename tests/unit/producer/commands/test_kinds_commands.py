@@ -17,6 +17,7 @@ from model_store.manifest import ModelDraft
 from producer.client import Client
 from producer.commands import compare as compare_module
 from producer.commands import jobs as jobs_module
+from producer.commands import results as results_module
 from producer.testing import in_memory_client
 
 _Run = Callable[..., Result]
@@ -27,8 +28,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client], _Run]:
     """Runs `fornada jobs …` and `compare …` on a client in memory."""
 
     def on(client: Client) -> _Run:
-        for module in (jobs_module, compare_module):
+        for module in (jobs_module, results_module):
             monkeypatch.setattr(module, "client_from_env", lambda: client)
+        monkeypatch.setattr(compare_module, "own_client_from_env", lambda _command: client)
 
         def fornada(command: click.Command, *arguments: str) -> Result:
             return CliRunner().invoke(command, arguments, catch_exceptions=False)
@@ -158,7 +160,9 @@ def test_results_and_errors_are_safe_for_spreadsheets_unless_raw(
     # when
     table = ("--format", "csv")
     safe, raw = (
-        list(csv.reader(fornada(jobs_module.results, job.id, *table, *given).stdout.splitlines()))
+        list(
+            csv.reader(fornada(results_module.results, job.id, *table, *given).stdout.splitlines())
+        )
         for given in ((), ("--raw",))
     )
     errors = fornada(jobs_module.errors, job.id, *table).stdout.splitlines()
@@ -171,7 +175,7 @@ def test_results_and_errors_are_safe_for_spreadsheets_unless_raw(
     assert ["item,item_id,reason", "2,'+2,the model gave NaN"] == errors
     # and an array has its ids beside
     path = tmp_path / "r.npy"
-    done = fornada(jobs_module.results, job.id, "--format", "npy", "--output", str(path))
+    done = fornada(results_module.results, job.id, "--format", "npy", "--output", str(path))
     assert f"wrote 3 results to {path}, and their ids to {tmp_path}/r.ids.txt" in done.stderr
     assert ids == (tmp_path / "r.ids.txt").read_text().splitlines()
 

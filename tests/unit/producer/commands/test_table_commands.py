@@ -13,7 +13,7 @@ from fornada.errors import UsageError
 from fornada.formats.items import Array
 from fornada.tensors import InputTensor, OutputTensor
 from producer.client import Client
-from producer.commands import jobs as jobs_module
+from producer.commands import results as results_module
 from producer.commands import submit as submit_module
 from producer.testing import in_memory_client
 
@@ -87,13 +87,13 @@ def test_columns_are_carried_into_every_format_of_rows(
     )
     pq.write_table(whole, table)
     _submit(client, monkeypatch, table, "--id-column", "key", "--items-per-shard", "2")
-    monkeypatch.setattr(jobs_module, "client_from_env", lambda: client)
+    monkeypatch.setattr(results_module, "client_from_env", lambda: client)
 
     def results(fmt: str, columns: str = "note,visits,since", *more: str) -> Path:
         path = tmp_path / f"r.{fmt}"
         options = ["--format", fmt, "--output", path, "--with-columns", columns, *more]
         given = ["job", *map(str, options), "--table", str(table)]
-        CliRunner().invoke(jobs_module.results, given, catch_exceptions=False)
+        CliRunner().invoke(results_module.results, given, catch_exceptions=False)
         return path
 
     lines = results("jsonl").read_text(encoding="utf-8").splitlines()
@@ -111,7 +111,7 @@ def test_columns_are_carried_into_every_format_of_rows(
     )
     # A file a shard, in the store.
     invoked = CliRunner().invoke(
-        jobs_module.results,
+        results_module.results,
         [
             "job",
             "--by-shard",
@@ -138,7 +138,7 @@ def test_columns_are_carried_into_every_format_of_rows(
     ):
         with pytest.raises(UsageError, match=why):
             CliRunner().invoke(
-                jobs_module.results, ["job", "--by-shard", *options], catch_exceptions=False
+                results_module.results, ["job", "--by-shard", *options], catch_exceptions=False
             )
     for fmt, columns, why in (
         ("npy", "note", "no rows"),

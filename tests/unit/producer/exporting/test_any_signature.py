@@ -24,8 +24,9 @@ from safetensors.numpy import load, save
 from fornada.errors import UsageError
 from fornada.formats.tensor_file import Column, from_tensor_file, needs_tensor_file
 from fornada.jobs.items import blank_column
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.store import JobStore
 from fornada.records import ItemError, ModelPin, ObjectRef
 from fornada.storage.memory import InMemoryObjectStore

@@ -18,6 +18,7 @@ from fornada.errors import (
 )
 from fornada.jobs.ids import is_content_id, trusted_manifest
 from fornada.records import MAX_INLINE_BYTES
+from fornada.repeated import Repeated
 from fornada.testing import TEST_KEYS
 from producer import Submission
 from producer.submitting.shards import ArrayShard
@@ -90,7 +91,8 @@ def test_two_jobs_of_the_same_images_are_two_and_travel_in_their_messages(new_wo
     assert one.id != other.id
     assert one.manifest.shards == other.manifest.shards
     assert [one.manifest, other.manifest] == [
-        trusted_manifest(m, deployment_keys=TEST_KEYS) for m in world.sender.messages
+        trusted_manifest(m, deployment_keys=TEST_KEYS, repeated=Repeated())
+        for m in world.sender.messages
     ]
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from fornada.errors import InputError, InputNotAllowedError, ObjectArchivedError, UsageError
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import ShardInput
 from fornada.jobs.shard_files import fetch_archive
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.store import JobStore
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore

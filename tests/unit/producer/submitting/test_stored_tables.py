@@ -10,7 +10,7 @@ import pytest
 from pyarrow import csv
 
 from fornada.errors import InputError, InputNotAllowedError, IntegrityError, UsageError
-from fornada.jobs.manifest import ShardInput
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.settings import Settings

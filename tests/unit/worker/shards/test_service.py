@@ -27,7 +27,7 @@ from fornada.errors import (
 )
 from fornada.events import Event, Events, JobEnded, ShardDeferred, Stage, StageEnded, TileComputed
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import ShardInput
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now
 from fornada.tensors import ImagePreprocessing, InputTensor

@@ -15,8 +15,9 @@ from fornada.errors import BrokerError, PredictionError, StoreUnavailableError
 from fornada.events import ShardFinished, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.ids import message_for, with_content_id
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.parallel import READ_THREADS
 from fornada.queue.message import ShardMessage
 from fornada.records import JOB_VERSION, ObjectRef, now

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fornada.errors import PredictionError
-from fornada.jobs.manifest import ShardInput
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 
 ITEMS = np.arange(30, dtype=np.float32).reshape(10, 3)

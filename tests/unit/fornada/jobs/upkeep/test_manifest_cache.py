@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from fornada.errors import JobNotFoundError
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep import manifest_cache as module
 from fornada.jobs.upkeep.manifest_cache import Manifests
@@ -86,13 +87,10 @@ def test_a_reading_that_failed_is_tried_again(jobs: _SlowStore) -> None:
     assert manifest == manifests.get("job")
 
 
-def test_what_was_not_asked_for_longest_is_dropped(
-    jobs: _SlowStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_not_asked_for_longest_is_dropped(jobs: _SlowStore) -> None:
     # given room for two jobs
     jobs.go_on.set()
-    monkeypatch.setattr(module, "_KEPT_JOBS", 2)
-    manifests = Manifests(jobs=jobs)
+    manifests = Manifests(jobs=jobs, kept_jobs=2)
     for job_id in "abc":
         _create(jobs, job_id)
 

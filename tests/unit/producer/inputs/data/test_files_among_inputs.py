@@ -78,6 +78,32 @@ def test_files_travel_as_they_are(tmp_path: Path, shape: list[int | None]) -> No
         client.submit(given, model="m", strict=True)
 
 
+def test_files_that_a_table_names_or_holds_travel_as_they_are(tmp_path: Path) -> None:
+    pa, pq = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
+    paths, client = written(tmp_path), client_of([4, 6, 3])
+    paths[1].write_bytes(b"no image")
+    files = [path.read_bytes() for path in paths]
+    names = [path.name for path in paths]
+    for photos in (pa.array([*files[:3], None, files[4]]), [*names[:3], None, names[4]]):
+        table = pa.table({"key": list("abcde"), "photo": photos, "facts": FACTS[:, 0]})
+        pq.write_table(table, tmp_path / "t.parquet")
+
+        job = client.submit(tmp_path / "t.parquet", model="m", id_column="key")
+        results = job.results()
+
+        assert ([["photo"]], list("abcde")) == (
+            [shard.files for shard in job.manifest.shards],
+            results.item_ids,
+        )
+        assert [1, 3] == list(results.errors)
+        assert "'photo': b is not an image" in results.errors[1]
+        assert "null in 'photo'" == results.errors[3]
+        np.testing.assert_array_equal(PHOTOS[[0, 2, 4]], results.outputs["photo"][[0, 2, 4]])
+        called = client.predict(tmp_path / "t.parquet", model="m", errors="nan")
+        assert isinstance(called, dict)
+        np.testing.assert_array_equal(results.outputs["sum"], called["sum"])
+
+
 def test_files_and_arrays_take_turns_and_a_retry_reads_the_failed_ones(tmp_path: Path) -> None:
     paths, client = written(tmp_path), client_of([4, 6, 3])
     paths[3].write_bytes(b"no image")

@@ -23,13 +23,6 @@ _CONDITIONS_PREFIX = "conditions/"
 _PROBE_PREFIX = "probe/"
 #: What gateways alone write: API keys, uploads, and webhooks that are to be delivered.
 GATEWAY_PREFIX = "gateway/"
-API_KEYS_PREFIX = f"{GATEWAY_PREFIX}keys/"
-#: Signs the console's sessions, where the deployment has no keys.
-SESSION_SECRET = f"{GATEWAY_PREFIX}session-secret"
-UPLOADS_PREFIX = f"{GATEWAY_PREFIX}uploads/"
-#: Webhooks of jobs that have not been told, one an object, and those that have.
-WEBHOOKS_PENDING_PREFIX = f"{GATEWAY_PREFIX}webhooks/pending/"
-WEBHOOKS_TOLD_PREFIX = f"{GATEWAY_PREFIX}webhooks/told/"
 #: All that Fornada itself writes.
 OWN_PREFIXES = (
     MODELS_PREFIX,
@@ -50,7 +43,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,15}")
 _TICKET = re.compile(r"/(?P<number>[0-9]{8,})-[^/]*\Z")
 _OUTCOME = re.compile(r"/(?P<shard>[0-9]{8,})\.json\Z")
-_UPLOADED = re.compile(rf"{UPLOADS_PREFIX}(?P<owner>[^/]+)/(?P<id>[^/]+)/")
 _ALIAS_MOVE = re.compile(rf"{MODELS_PREFIX}[^/]+/aliases/[^/]+/[0-9]{{8}}\.json")
 
 
@@ -177,73 +169,6 @@ def version_in(folder: str) -> int | None:
 def model_calibration(sha256: str, where: str) -> str:
     """The measured tile of an artifact on one engine and kind of machine."""
     return f"{_CALIBRATIONS_PREFIX}{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
-
-
-def api_key(key_id: str) -> str:
-    """What an API key allows."""
-    return f"{API_KEYS_PREFIX}{key_id}.json"
-
-
-def owned_uploads(owner: str) -> str:
-    """Prefix of all uploads of an owner, which the owner's jobs read."""
-    return f"{UPLOADS_PREFIX}{owner}/"
-
-
-@dataclass(frozen=True, slots=True)
-class UploadKeys:
-    """The keys of one upload through a gateway."""
-
-    owner: str
-    upload_id: str
-
-    @property
-    def prefix(self) -> str:
-        """Prefix of all its objects."""
-        return f"{owned_uploads(self.owner)}{self.upload_id}/"
-
-    @property
-    def record(self) -> str:
-        """What it consists of."""
-        return f"{self.prefix}upload.json"
-
-    @property
-    def parts(self) -> str:
-        """Prefix of what is put there."""
-        return f"{self.prefix}parts/"
-
-    def part(self, number: int) -> str:
-        """One part; in order."""
-        return f"{self.parts}{number:08d}"
-
-    @property
-    def jobs(self) -> str:
-        """Prefix of the jobs that read it."""
-        return f"{self.prefix}jobs/"
-
-    def job(self, job_id: str) -> str:
-        """Says that a job reads it, or was about to."""
-        return f"{self.jobs}{job_id}"
-
-
-def upload_of(key: str) -> UploadKeys | None:
-    """The upload that an object belongs to, if there is one."""
-    match = _UPLOADED.match(key)
-    return None if match is None else UploadKeys(match["owner"], match["id"])
-
-
-def pending_webhook(job_id: str) -> str:
-    """The webhook of a job, until it has been told of the job's end."""
-    return f"{WEBHOOKS_PENDING_PREFIX}{job_id}.json"
-
-
-def told_webhook(job_id: str) -> str:
-    """The webhook of a job, once it has been told or was given up."""
-    return f"{WEBHOOKS_TOLD_PREFIX}{job_id}.json"
-
-
-def webhook_job(key: str) -> str:
-    """The job that a webhook's key belongs to."""
-    return key.rsplit("/", 1)[-1].removesuffix(".json")
 
 
 def probe() -> str:
