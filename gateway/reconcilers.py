@@ -129,21 +129,22 @@ class HostedReconcilers:
         return set(self._hosted)
 
     def _run(self) -> None:
-        while True:
+        pause_s = 0.0
+        while not self._stop.wait(pause_s):
+            pause_s = _LOOK_EVERY_S
             try:
-                self._look()
+                open_jobs = self._coordination.open_jobs()
+                if open_jobs is None:
+                    # The reconciler of our own queue restores the list from the store.
+                    pause_s = 1.0
+                else:
+                    self._look(open_jobs)
             except FornadaError as exc:
                 what = "queues with open jobs not found"
                 self._repeated.log(log.warning, what, about=type(exc).__name__, error=str(exc))
-            if self._stop.wait(_LOOK_EVERY_S):
-                return
 
-    def _look(self) -> None:
+    def _look(self, open_jobs: set[str]) -> None:
         """Host the queues that have open jobs, and no others for long."""
-        open_jobs = self._coordination.open_jobs()
-        if open_jobs is None:
-            # The reconciler of our own queue reads the store, and restores the list.
-            return
         self._queues = {j: queue for j, queue in self._queues.items() if j in open_jobs}
         unknown = sorted(open_jobs - self._queues.keys())
         # Small jobs of our own queue, of which there may be thousands, say so in Redis.

@@ -101,7 +101,7 @@ def in_memory_client(
     computed = _Model(takes=takes, gives=gives, answer=answer)
     objects, coordination, settings = InMemoryObjectStore(), InMemoryCoordination(), Settings()
     computed.publish(ModelStore(objects=objects), model, golden, aliases or {"prod": 1})
-    worker = _InlineWorker(
+    worker = InlineWorker(
         jobs=JobStore(objects=objects, prefixes=InputPrefixes.from_settings(settings)),
         coordination=coordination,
         predict=computed.predict,
@@ -194,7 +194,7 @@ def _as_output(answer: ArrayLike, output: OutputTensor) -> Array:
     return array[:, np.newaxis] if array.ndim == 1 and output.shape == [1] else array
 
 
-class _InlineWorker:
+class InlineWorker:
     """A `Sender` that computes shards as they are enqueued and commits their outcomes."""
 
     def __init__(
@@ -209,10 +209,12 @@ class _InlineWorker:
         self._predict = predict
 
     def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - nothing is sent
+        """Compute the shards."""
         for message in messages:
             self._run(message)
 
     def reserved(self) -> set[ShardMessage]:
+        """None: each is computed at once."""
         return set()
 
     def _run(self, message: ShardMessage) -> None:

@@ -55,7 +55,6 @@ class _Memory:
         self.ended_until: dict[str, float] = {}
         self.decided: dict[str, tuple[bytes, float]] = {}
         self.jobs: dict[str, JobCounters] = defaultdict(JobCounters)
-        #: Task and job → who does it.
         self.held: dict[tuple[JobTask, str], Lease] = {}
         self.clocks = QueueClocks()
         #: Queue → the last beat of its leader.

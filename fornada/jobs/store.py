@@ -13,7 +13,7 @@ from fornada.jobs.job_inputs import JobInputs
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import CancelRequest, EndState, JobFinal, ShardOutcome
 from fornada.jobs.outcome_store import OutcomeStore
-from fornada.jobs.summary import misfit, summarise
+from fornada.jobs.summary import decided_end, misfit, proposal, summarise
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.records import MAX_SMALL_JSON_BYTES, now
@@ -232,14 +232,14 @@ class JobStore(OutcomeStore):
         if self._decisions is not None and not self.objects.conditional_writes:
             # While a job is open and counted, each of its ends is decided there.
             proposed = {
-                final.job_id: _proposal(manifest, final)
+                final.job_id: proposal(manifest, final)
                 for (manifest, _), final in zip(computed, finals, strict=True)
             }
             answers = self._decisions.decide_ends(proposed, only_counted=True)
             decided = {
                 final.job_id: end
                 for (manifest, _), final in zip(computed, finals, strict=True)
-                if (end := _decided_end(answers.get(final.job_id), manifest, final)) is not None
+                if (end := decided_end(answers.get(final.job_id), manifest, final)) is not None
             }
         for final in finals:
             end = decided.get(final.job_id)
@@ -280,15 +280,15 @@ class JobStore(OutcomeStore):
         final = summarise(manifest, fitting(), state, reason)
         if unreadable and state is None:
             # They stay what they are: without an end, the job would wait for ever.
-            fact = f"{len(unreadable)} of {len(manifest.shards)} outcomes cannot be read"
-            why = f"{fact}: {unreadable[0]}"
+            count = f"{len(unreadable)} of {len(manifest.shards)}"
+            why = f"{count} outcomes cannot be read: {unreadable[0]}"
             final = final.model_copy(update={"state": "FAILED", "reason": why[:2000]})
         if self._decisions is not None and not self.objects.conditional_writes:
             # Every writer from now on writes the same.
-            answer = self._decisions.decide_ends({job_id: _proposal(manifest, final)}).get(job_id)
+            answer = self._decisions.decide_ends({job_id: proposal(manifest, final)}).get(job_id)
             if answer is None:
                 return None
-            final = _decided_end(answer, manifest, final) or final
+            final = decided_end(answer, manifest, final) or final
         if self.objects.put_if_absent(key, final.to_json()):
             return final
         return self.final(job_id) or final
@@ -312,41 +312,6 @@ class JobStore(OutcomeStore):
 
 def _not_found(job_id: str) -> JobNotFoundError:
     return JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
-
-
-def _proposal(manifest: JobManifest, final: JobFinal) -> bytes:
-    """What is proposed to Redis: a line that names the submission, and the end."""
-    return manifest.created_at.isoformat().encode() + b"\n" + final.to_json()
-
-
-def _decided_end(
-    answer: bytes | None, manifest: JobManifest, proposed: JobFinal
-) -> JobFinal | None:
-    """The end in `answer`, unless it cannot be this job's; then `None`.
-
-    A job that was purged may be submitted again under its id. Whoever kept the signed end of the
-    first can put it back into Redis.
-    """
-    if answer is None:
-        return None
-    if answer == _proposal(manifest, proposed):
-        return proposed
-    submission, _, text = answer.partition(b"\n")
-    try:
-        end = JobFinal.from_json(text, where=f"end of job {manifest.job_id} in Redis")
-    except MessageError as exc:
-        log.warning("end in Redis not believed", job_id=manifest.job_id, why=str(exc))
-        return None
-    shard_count = end.shards_ok + end.shards_dead + end.shards_missing
-    if end.job_id == manifest.job_id and shard_count == len(manifest.shards):
-        # No time is compared: those of the end are a worker's, which may be wrong.
-        if submission == manifest.created_at.isoformat().encode():
-            return end
-        why = f"it is of another submission of the id, ended {end.ended_at:%FT%TZ}"
-    else:
-        why = f"it is of job {end.job_id} with {shard_count} shards"
-    log.warning("end in Redis not believed", job_id=manifest.job_id, why=why)
-    return None
 
 
 def _end_with(manifest: JobManifest, outcome: ShardOutcome) -> JobFinal:

@@ -1,4 +1,4 @@
-"""Sum up the outcomes of a job into its end."""
+"""The end of a job: summed up from its outcomes, or decided in Redis."""
 
 import hashlib
 import json
@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fornada.errors import IntegrityError
+from fornada.errors import IntegrityError, MessageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import EndState, JobFinal, ShardOutcome
+from fornada.logs import get_logger
 from fornada.ranges import to_ranges
 from fornada.records import JOB_VERSION, now
+
+log = get_logger(__name__)
 
 
 def summarise(
@@ -164,3 +167,36 @@ class OutcomesDigest:
                 f"(sha256 {self.sha256}, and {final.outcomes_sha256} in its end); they were "
                 "changed, submit it again"
             )
+
+
+def proposal(manifest: JobManifest, final: JobFinal) -> bytes:
+    """What is proposed to Redis: a line that names the submission, and the end."""
+    return manifest.created_at.isoformat().encode() + b"\n" + final.to_json()
+
+
+def decided_end(answer: bytes | None, manifest: JobManifest, proposed: JobFinal) -> JobFinal | None:
+    """The end in `answer`, unless it cannot be this job's; then `None`.
+
+    A job that was purged may be submitted again under its id. Whoever kept the signed end of the
+    first can put it back into Redis.
+    """
+    if answer is None:
+        return None
+    if answer == proposal(manifest, proposed):
+        return proposed
+    submission, _, text = answer.partition(b"\n")
+    try:
+        end = JobFinal.from_json(text, where=f"end of job {manifest.job_id} in Redis")
+    except MessageError as exc:
+        log.warning("end in Redis not believed", job_id=manifest.job_id, why=str(exc))
+        return None
+    shard_count = end.shards_ok + end.shards_dead + end.shards_missing
+    if end.job_id == manifest.job_id and shard_count == len(manifest.shards):
+        # No time is compared: those of the end are a worker's, which may be wrong.
+        if submission == manifest.created_at.isoformat().encode():
+            return end
+        why = f"it is of another submission of the id, ended {end.ended_at:%FT%TZ}"
+    else:
+        why = f"it is of job {end.job_id} with {shard_count} shards"
+    log.warning("end in Redis not believed", job_id=manifest.job_id, why=why)
+    return None

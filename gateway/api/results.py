@@ -47,13 +47,16 @@ _MEDIA_TYPES: Mapping[ResultFormat, str] = MappingProxyType(
         ResultFormat.SAFETENSORS: "application/octet-stream",
     }
 )
+_TEXT_FORMATS = (ResultFormat.JSONL, ResultFormat.CSV)
+_TEXT = {"type": "string"}
+_BINARY = {"type": "string", "format": "binary"}
 _STREAMED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file. One that turns out to be damaged is cut off: the connection ends "
         "before the last chunk.",
         "content": {
-            media_type.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in dict.fromkeys(_MEDIA_TYPES.values())
+            kind.partition(";")[0]: {"schema": _TEXT if fmt in _TEXT_FORMATS else _BINARY}
+            for fmt, kind in _MEDIA_TYPES.items()
         },
     }
 }

@@ -32,7 +32,11 @@ _ERRORS = {
 
 def operation_id(route: APIRoute) -> str:
     """The name of an endpoint in generated clients: that of its function."""
-    return f"oip_{route.name}" if route.path.startswith(_OTHER_ERRORS) else route.name
+    if not route.path.startswith(_OTHER_ERRORS):
+        return route.name
+    # The protocol has each with and without a version.
+    of_version = "/versions/" in route.path and "version" not in route.name
+    return f"oip_{route.name}{'_version' if of_version else ''}"
 
 
 def describe(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
@@ -62,6 +66,8 @@ def describe(app: FastAPI, models: Sequence[type[BaseModel]]) -> None:
                 for operation in operations.values():
                     _replace_errors(operation["responses"], of_ours=path[:3] != _OTHER_ERRORS)
             _lift_definitions(schema, components["schemas"])
+            for described_model in components["schemas"].values():
+                _leave_defaults_out(described_model)
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -89,6 +95,12 @@ def _replace_errors(responses: dict[str, Any], *, of_ours: bool) -> None:
 
 def _name(status: HTTPStatus) -> str:
     return status.phrase.replace(" ", "")
+
+
+def _leave_defaults_out(schema: dict[str, Any]) -> None:
+    """Leave out what fields are by default: generators take such for fields that must be sent."""
+    for described in schema.get("properties", {}).values():
+        described.pop("default", None)
 
 
 def _lift_definitions(part: Any, schemas: dict[str, Any]) -> None:

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from fornada.coordination.interface import Claim
-from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.records import JOB_VERSION
 
 

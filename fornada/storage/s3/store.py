@@ -106,7 +106,7 @@ class S3ObjectStore:
 
     @functools.cached_property
     def _client(self) -> Any:
-        """boto3's client, created on first use: many processes need only the fast client."""
+        # Created on first use: many processes need only the fast client.
         return self._connect()
 
     @property
@@ -125,10 +125,9 @@ class S3ObjectStore:
             try:
                 return self._puts.put_new(key, data)
             except ClientError as exc:
-                if errors.says_unknown_condition(exc):
-                    # As if there were no condition.
-                    return True
-                raise
+                if not errors.says_unknown_condition(exc):
+                    raise
+                return True
 
         found = conditions.probe(self, put_new)
         conditions.keep(self, found)

@@ -238,7 +238,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="replayed-end-believed",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/summary.py",
         old="if submission == manifest.created_at.isoformat().encode():",
         new="if True:",
         tests=(
@@ -583,7 +583,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="end-compared-by-clocks",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/summary.py",
         old="if submission == manifest.created_at.isoformat().encode():",
         new="if end.ended_at >= manifest.created_at:",
         tests=(

@@ -7,10 +7,10 @@ import pytest
 
 from fornada import keys, parallel
 from fornada.errors import StoreUnavailableError
-from fornada.jobs import census as module
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep import census as module
 from fornada.jobs.upkeep.census import Census
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.records import ModelPin, ObjectRef
