@@ -26,7 +26,7 @@ from model_store.manifest import ModelDraft, Training
 from model_store.store import ModelStore
 from producer.client import Client
 from producer.submitting.submission import Options, Submission
-from producer.testing import _InlineChannel, _InlineWorker, _Model
+from producer.testing import InlineWorker, _InlineChannel, _Model
 
 from ....photos import make_photos, scene
 
@@ -99,7 +99,7 @@ class Stage:
     def run(self, message: ShardMessage) -> None:
         """Compute a shard that waits, as a worker does."""
         model = self._models[self.jobs.manifest(message.job_id).model.sha256]
-        worker = _InlineWorker(
+        worker = InlineWorker(
             jobs=_Timed(objects=self.objects), coordination=self.coordination, predict=model.predict
         )
         worker._run(message)
