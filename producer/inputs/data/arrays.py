@@ -75,6 +75,7 @@ class ArrayReader:
         """
         of_frame = is_frame(value)
         for start, array in self._arrays(value, columns, where=where):
+            self._check_no_text(value, array, where=where)
             if array.dtype.hasobject and array.ndim == 0 and not is_texts(array.item()):
                 raise InputError(f"{where} is {type_name(value)}; give an array of items")
             whole: Array | None = array
@@ -121,9 +122,26 @@ class ArrayReader:
             yield from self._stored_rows(value, where=where)
         elif self.reads(value):
             yield 0, as_array(value, of_text=self.takes_text, where=where)
+        elif isinstance(value, str):
+            raise self._is_text(type_name(value), where=where)
         else:
-            hint = "; for a file give pathlib.Path" if isinstance(value, str) else ""
-            raise InputError(f"{where} is {type_name(value)}{hint}; give an array of items")
+            raise InputError(f"{where} is {type_name(value)}; give an array of items")
+
+    def _check_no_text(self, value: object, array: Array, *, where: str) -> None:
+        """Refuse texts where a model takes none: most are paths."""
+        if self.takes_text or array.ndim != 1 or array.dtype.kind not in "OTU":
+            return
+        # NumPy makes texts of a list that has only some.
+        parts = value if isinstance(value, list | tuple) else array
+        if isinstance(next((part for part in parts if part is not None), None), str):
+            raise self._is_text(f"{type_name(value)} of str", where=where)
+
+    def _is_text(self, what: str, *, where: str) -> InputError:
+        taken = f"{'' if self.taken.image is None else 'images, '}{self.taken}"
+        return InputError(
+            f"{where} is {what}, and {self.model} takes {taken}; for a file give pathlib.Path, "
+            "else an array of items"
+        )
 
     def _stored_rows(self, value: Any, *, where: str) -> Iterator[tuple[int, Array]]:
         shape = stored_shape(value, where=where)
