@@ -82,6 +82,7 @@ def test_an_end_that_nobody_tells_is_seen_by_a_look_now_and_then(
     assert "CANCELLED" == ended.result(30).state
 
 
+@pytest.mark.slow
 def test_where_redis_is_away_the_store_is_polled(waiter: _Waiter, wait_until: WaitUntil) -> None:
     url = waiter.settings.redis_url.get_secret_value()
     secret, _, where = url.rpartition("@")
