@@ -166,11 +166,18 @@ def _check_address(stored: StoredImages, prefixes: InputPrefixes) -> None:
     flaw = bucket_flaw(stored.bucket) or (key_flaw(stored.prefix) if stored.prefix else None)
     if flaw is not None:
         raise UsageError(f"{stored} cannot be read: {flaw}")
-    if not prefixes.meet(stored.prefix, stored.bucket):
+    if prefixes.meet(stored.prefix, stored.bucket):
+        return
+    if not prefixes.prefixes:
+        # As of a key of the gateway that was made without one.
         raise InputNotAllowedError(
-            f"jobs may not read {stored}, only {prefixes}; copy the objects there, or add their "
-            "prefix to FORNADA_INPUT_PREFIXES of producers and workers"
+            f"jobs may not read {stored}: the key has no prefix of the store; make one that has, "
+            f"`fornada keys create NAME --prefix {stored}`"
         )
+    raise InputNotAllowedError(
+        f"jobs may not read {stored}, only {prefixes}; copy the objects there, or add their "
+        "prefix to FORNADA_INPUT_PREFIXES of producers and workers"
+    )
 
 
 def _check_names(

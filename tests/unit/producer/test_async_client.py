@@ -27,6 +27,7 @@ from fornada.errors import (
 from fornada.records import ModelPin
 from fornada.tensors import InputTensor
 from producer import AsyncClient, AsyncJob, Client, ImageFile, Job
+from producer.calls.loop_answers import LoopAnswers
 from producer.calls.predict_calls import PredictCalls
 from producer.testing import in_memory_client
 
@@ -117,8 +118,12 @@ async def _calls_on(channel: _Channel) -> AsyncIterator[PredictCalls]:
 
 
 async def _answer(calls: PredictCalls, items: np.ndarray, timeout_s: float = 10) -> Any:
-    begun = calls.begin([items], _TAKES, _PIN, timeout_s=timeout_s)
-    return (await asyncio.wrap_future(begun)).outputs
+    expected = LoopAnswers(asyncio.get_running_loop()).expect()
+    call = calls.begin([items], _TAKES, _PIN, timeout_s=timeout_s, expected=expected)
+    try:
+        return (await expected.future).outputs
+    finally:
+        calls.forget(call)
 
 
 def test_calls_of_an_event_loop_share_two_threads_and_never_block_it() -> None:
