@@ -1,11 +1,15 @@
 """Train a recipe on a data set, evaluate it, and publish it with a golden batch and a report."""
 
+import json
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fornada.keys import check_name
+import numpy as np
+
+from fornada import keys
 from fornada.tensors import THRESHOLD_KINDS, InputTensor, OutputTensor
 from model_store.engines import keras_setup
 from model_store.manifest import ModelDraft, ModelManifest, Training
@@ -64,9 +68,9 @@ def train(
         GateNotMetError, NotBetterError: `acceptance` does not hold; nothing is published.
         UsageError: `name`, `promote` or the plan is invalid, or the recipe does not fit.
     """
-    check_name("model name", name)
+    keys.check_name("model name", name)
     if promote is not None:
-        check_name("alias", promote)
+        keys.check_name("alias", promote)
     check_plan(plan)
     recipe = _recipe(plan.recipe, dataset)
     # Fails before minutes of training if the store does not answer.
@@ -124,9 +128,22 @@ def _published(
             done.model, inputs, takes=draft.inputs, where=f"the new {draft.name}"
         ),
         models=models,
-        report=model_report,
+        report=partial(_report, dataset),
         promote=promote,
     )
+
+
+def _report(dataset: Dataset, fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
+    """The report's files, and how many training items each class has."""
+    files = dict(model_report(fitted, draft))
+    targets, classes = dataset.train_targets, dataset.classes
+    if dataset.kind != "values":
+        # Labels that apply together are counted each.
+        found = targets.nonzero()[1] if dataset.kind == "multilabel" else targets.ravel()
+        counts = np.bincount(found.astype(np.int64), minlength=len(classes)).tolist()
+        names = dict(zip(classes, counts, strict=True))
+        files[keys.TRAINING_CLASSES] = json.dumps(names, indent=1).encode()
+    return files
 
 
 def _recipe(name: str | None, dataset: Dataset) -> Recipe:

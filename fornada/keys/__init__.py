@@ -34,6 +34,8 @@ OWN_PREFIXES = (
 )
 #: The training report, beside the artifact.
 REPORT_PAGE = "report.html"
+#: How many training items each class has, as a JSON object, beside the artifact.
+TRAINING_CLASSES = "training-classes.json"
 
 #: Shards per prefix of outcomes; S3 lists as many in one page.
 _BLOCK_SHARDS = 1000

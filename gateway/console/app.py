@@ -13,6 +13,7 @@ from gateway.console.items.cards import Cards
 from gateway.console.items.survey import Surveys
 from gateway.console.job_access import JobAccess
 from gateway.console.job_pages import changes, items, job, listing, shards
+from gateway.console.job_pages.training_shares import TrainingShares
 from gateway.console.model_pages import changes as model_changes
 from gateway.console.model_pages import reading as models
 from gateway.console.page_headers import PageHeaders
@@ -42,6 +43,7 @@ def create_console(deployment: Deployment) -> FastAPI:
     app.state.jobs = jobs = JobAccess(deployment=deployment)
     app.state.cards = cards = Cards(jobs=jobs)
     app.state.trial = Trial(client=deployment.client, pictures=cards.pictures)
+    app.state.training_shares = TrainingShares(models=deployment.models)
     app.state.surveys = Surveys(jobs=jobs.store)
     add_error_pages(app)
     app.add_middleware(PageHeaders)

@@ -88,8 +88,14 @@ def _set_cookie(request: Request, answer: Response, name: str, value: str, *, ag
         max_age=age_s,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=_is_https(request),
     )
+
+
+def _is_https(request: Request) -> bool:
+    # A proxy that ends TLS in front of us changes the scheme, and not what the browser says.
+    origin = request.headers.get("Origin", "")
+    return request.url.scheme == "https" or origin.startswith("https://")
 
 
 def _local(path: str) -> str:

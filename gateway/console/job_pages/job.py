@@ -49,7 +49,7 @@ def job(
         reads=reads,
         survey=found.survey,
         failed_cards=found.failed,
-        training_shares={},
+        training_shares=visit.training_shares if found.survey else {},
         gallery=found.gallery,
     )
 

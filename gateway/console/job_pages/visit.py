@@ -12,6 +12,7 @@ from gateway.auth.scopes import Scope
 from gateway.console.items.cards import Cards
 from gateway.console.items.survey import Survey, Surveys
 from gateway.console.job_access import TheJobs, View
+from gateway.console.job_pages.training_shares import TrainingShares
 from gateway.console.viewers import TheVisit
 
 
@@ -26,6 +27,7 @@ class JobVisit:
         self.jobs = jobs
         self.cards: Cards = state.cards
         self._surveys: Surveys = state.surveys
+        self._training_shares: TrainingShares = state.training_shares
 
     @cached_property
     def manifest(self) -> JobManifest:
@@ -59,6 +61,11 @@ class JobVisit:
     def survey(self) -> Survey:
         """What a part of its outcomes says of all."""
         return self._surveys.of(self.results)
+
+    @property
+    def training_shares(self) -> dict[str, float]:
+        """The share of each class among the items that the model learned from, if known."""
+        return self._training_shares.of(self.manifest.model)
 
     def change(self) -> JobManifest:
         """The manifest, for those who may change the job.

@@ -153,6 +153,15 @@ def test_a_job_shows_what_the_api_says(visitor: TestClient, jobs: dict[str, str]
     assert "broken/bomb.png is 50000x50000 pixels" in failed
 
 
+def test_classes_stand_beside_those_of_the_training_set(
+    visitor: TestClient, jobs: dict[str, str]
+) -> None:
+    known = visitor.get(f"/jobs/{jobs['done']}").text
+    unknown = visitor.get(f"/jobs/{jobs['photos']}").text
+
+    assert (10, 0) == (known.count("<b>10.0%</b></span></td></tr>"), unknown.count("In training"))
+
+
 def test_a_job_that_waits_says_why(visitor: TestClient, jobs: dict[str, str]) -> None:
     page = visitor.get(f"/jobs/{jobs['queued']}").text
 

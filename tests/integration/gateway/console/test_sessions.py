@@ -38,6 +38,16 @@ def test_the_cookie_is_no_key_and_no_script_reads_it(
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split(",")[0].split("; "))
 
 
+def test_behind_tls_the_cookie_is_sent_over_tls_alone(
+    browser: TestClient, key_of: Callable[..., str]
+) -> None:
+    form = {"api_key": key_of(), "form_token": form_token_in(browser.get("/login").text)}
+
+    answer = browser.post("/login", data=form, headers={"Origin": "https://127.0.0.1"})
+
+    assert "; Secure" in answer.headers["Set-Cookie"].split("fornada_login")[0]
+
+
 @pytest.mark.parametrize("key", ["", "fornada_000000000000_" + "a" * 43, "<script>"])
 def test_a_wrong_key_begins_no_session(browser: TestClient, key: str) -> None:
     token = form_token_in(browser.get("/login").text)

@@ -3,12 +3,11 @@
 import io
 import re
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from ....photos import encoded, png_that_declares
+from ....photos import encoded, png_that_declares, scene
 from .conftest import form_token_in
 from .stage import CLASSES, Stage, fashion
 
@@ -64,7 +63,7 @@ def test_a_broken_image_fails_alone(visitor: TestClient) -> None:
 
 
 def test_masks_and_boxes_are_drawn(visitor: TestClient) -> None:
-    photo = encoded(Image.fromarray(np.full((60, 80, 3), 200, np.uint8)), "JPEG")
+    photo = encoded(Image.fromarray(scene(80, 60, channels=3)), "JPEG")
 
     _, page = _try(visitor, {"photo.jpg": photo}, model="cells@prod")
 
@@ -128,7 +127,7 @@ def test_a_form_that_is_too_large_is_not_read(visitor: TestClient) -> None:
 def test_pictures_of_files_are_written_anew(visitor: TestClient) -> None:
     photo = io.BytesIO()
     comment = b"<script>alert(1)</script>"
-    Image.new("RGB", (300, 200), (9, 99, 199)).save(photo, "JPEG", comment=comment)
+    Image.new("RGB", (300, 200), (250, 99, 19)).save(photo, "JPEG", comment=comment)
 
     _, page = _try(visitor, {"photo.jpg": photo.getvalue()}, model="cells@prod")
 
