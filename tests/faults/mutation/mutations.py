@@ -52,6 +52,10 @@ _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _GATEWAY_INPUTS = "tests/integration/gateway/test_inputs.py::test_"
 _GATEWAY_RESULTS = "tests/integration/gateway/test_results.py::test_"
 _GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
+_LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
+_WAITING = "tests/integration/producer/test_waiting.py::test_"
+_DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
+_WEBHOOK_CALLS = "tests/integration/gateway/webhooks/test_calls.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -1485,6 +1489,43 @@ MUTATIONS = (
         old="levels.max() > MOST_LEVELS",
         new="levels.max() > 2 * MOST_LEVELS",
         tests=(f"{_NESTING}levels_are_counted_outside_of_texts[nothing-1]",),
+        raises="Failed",
+    ),
+    Mutation(
+        name="ends-not-looked-for-unless-told",
+        path="producer/waiting.py",
+        old="            return LOOK_EVERY_S\n",
+        new="            return 3600.0\n",
+        tests=(f"{_WAITING}an_end_that_nobody_tells_is_seen_by_a_look_now_and_then",),
+        raises="TimeoutError",
+    ),
+    Mutation(
+        name="every-notice-of-an-end-followed",
+        path="producer/waiting.py",
+        old="self._doubts_until = self._monotonic() + self._doubt_s",
+        new="self._doubts_until = self._monotonic()",
+        tests=(f"{_LOOK_TIMES}ends_that_others_invent_cost_few_looks",),
+    ),
+    Mutation(
+        name="webhook-told-again-after-a-kill",
+        path="gateway/webhooks/deliveries.py",
+        old="if told is not None and is_settled(webhook, told):",
+        new="if False:",
+        tests=(f"{_DELIVERIES}a_gateway_that_died_after_the_call_is_no_reason_to_call_again",),
+    ),
+    Mutation(
+        name="webhook-told-by-all-gateways",
+        path="gateway/webhooks/deliveries.py",
+        old="if not self._is_mine(job_id):",
+        new="if False:",
+        tests=(f"{_DELIVERIES}one_gateway_at_a_time_tells",),
+    ),
+    Mutation(
+        name="webhooks-called-inside-the-network",
+        path="gateway/webhooks/addresses.py",
+        old="                if not is_public(address):\n",
+        new="                if False:\n",
+        tests=(f"{_WEBHOOK_CALLS}a_host_with_one_address_that_is_not_public_is_not_called",),
         raises="Failed",
     ),
 )
