@@ -23,6 +23,7 @@ from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.shard_items import fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import ObjectRef
+from gateway.console.job_access import View
 
 #: A shard that has to be read whole for one item.
 _MAX_SHARD_BYTES = 128 * 1024 * 1024
@@ -49,15 +50,15 @@ class Place:
     position: int
 
 
-def place_of(manifest: JobManifest, item: int) -> Place:
+def place_of(view: View, item: int) -> Place:
     """The place of item number `item`.
 
     Raises:
         UsageError: The job has no such item.
     """
+    manifest, starts = view.manifest, view.starts
     if not 0 <= item < manifest.item_count:
         raise UsageError(f"job {manifest.job_id} has {manifest.item_count} items, and no {item}")
-    starts = manifest.shards.starts
     shard = bisect.bisect_right(starts, item) - 1
     return Place(shard, item - starts[shard])
 

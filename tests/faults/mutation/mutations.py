@@ -49,6 +49,9 @@ _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
 _TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
 _WALL = "tests/unit/model_store/wall/test_process.py::test_"
 _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
+_GATEWAY_INPUTS = "tests/integration/gateway/test_inputs.py::test_"
+_GATEWAY_RESULTS = "tests/integration/gateway/test_results.py::test_"
+_GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
 _LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
 _WAITING = "tests/integration/producer/test_waiting.py::test_"
 _DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
@@ -1093,6 +1096,49 @@ MUTATIONS = (
         old="            if found.owner not in {None, manifest.owner}:",
         new="            if found.owner == '':",
         tests=(f"{_JOB_INPUTS}a_retry_reads_nothing_of_a_job_that_is_gone_or_of_another_owner",),
+    ),
+    Mutation(
+        name="uploads-of-other-owners-read",
+        path="fornada/jobs/job_inputs.py",
+        old="return upload.owner == manifest.owner and ref.key.startswith(upload.parts)",
+        new="return ref.key.startswith(upload.parts)",
+        tests=(f"{_JOB_INPUTS}a_job_reads_the_uploads_of_its_owner_alone",),
+    ),
+    Mutation(
+        name="objects-of-a-table-read-beyond-the-keys-prefixes",
+        path="producer/inputs/tables/stored.py",
+        old="if prefixes is not None and not prefixes.allow(address.prefix, address.bucket):",
+        new="if False:",
+        tests=(f"{_GATEWAY_INPUTS}rows_and_lists_in_the_store_are_items",),
+    ),
+    Mutation(
+        name="files-of-the-gateway-read-by-a-table",
+        path="producer/submitting/preparation.py",
+        old="tables_name_files=options.prefixes is None,",
+        new="tables_name_files=True,",
+        tests=(f"{_GATEWAY_INPUTS}a_table_in_a_form_reads_no_file_of_the_gateway",),
+    ),
+    Mutation(
+        name="form-that-broke-off-submitted",
+        path="gateway/http/forms.py",
+        old="if not reader.has_ended:",
+        new="if False:",
+        tests=(f"{_GATEWAY_INPUTS}a_form_that_breaks_off_makes_no_job",),
+    ),
+    Mutation(
+        name="damaged-answer-ended-as-whole",
+        path="gateway/http/streams.py",
+        old="error=str(exc))  # noqa: TRY400\n            return\n",
+        new="error=str(exc))  # noqa: TRY400\n",
+        tests=(f"{_GATEWAY_RESULTS}what_is_damaged_is_no_whole_answer[16000]",),
+        raises="Failed",
+    ),
+    Mutation(
+        name="other-owners-jobs-shown",
+        path="gateway/auth/principal.py",
+        old="return self.is_admin or (own and seen)",
+        new="return True",
+        tests=(f"{_GATEWAY_JOBS}another_owner_does_not_learn_of_a_job",),
     ),
     Mutation(
         name="first-job-purged",

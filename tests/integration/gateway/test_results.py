@@ -106,7 +106,7 @@ def test_errors_are_there_even_if_none_failed(admin: TestClient, path: str) -> N
     )
 
 
-@pytest.mark.parametrize("item_count", [6, 6000])
+@pytest.mark.parametrize("item_count", [6, 16000])
 def test_what_is_damaged_is_no_whole_answer(
     admin: TestClient, client: Client, gateway_url: str, item_count: int
 ) -> None:
