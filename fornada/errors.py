@@ -100,6 +100,19 @@ class InputError(FornadaError, ValueError, fault="item", exit_code=2):
     """The caller's images are wrong: shape, dtype, values, format or size."""
 
 
+class DuplicateIdError(InputError, fault="item", exit_code=2):
+    """Two items have the same id."""
+
+    def __init__(self, items: tuple[int, int], *, item_id: str | None = None) -> None:
+        named = "" if item_id is None else f", {item_id[:80]!r}"
+        super().__init__(
+            f"items {items[0]} and {items[1]} have the same id{named}; give each item an id of its "
+            "own"
+        )
+        #: The numbers of the items.
+        self.items = items
+
+
 class InputNotAllowedError(InputError, fault="item", exit_code=2, http_status=403):
     """A job names an object that it may not read."""
 

@@ -33,6 +33,7 @@ from gateway.http.request_ids import RequestIds
 from gateway.http.schema import describe, operation_id
 from gateway.live.jobs import LiveJobs
 from gateway.oip import routes as oip
+from gateway.predicting.bodies import LargeBodies
 
 #: How long a client may send or read nothing, and how fast it has to send on average.
 _IDLE_S = 30.0
@@ -91,6 +92,7 @@ def create_app(deployment: Deployment) -> FastAPI:
     )
     app.state.deployment = deployment
     app.state.forms = asyncio.Semaphore(MOST_FORMS)
+    app.state.large_bodies = LargeBodies()
     app.state.live = LiveJobs()
     add_problem_handlers(app)
     # The last one added is the first to see a request.

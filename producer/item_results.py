@@ -102,7 +102,7 @@ class OutputResults:
                 tuple(compress(classes, row)) for row in self.applies.tolist()
             )
         else:
-            found = (classes[number] for number in self._numbers.tolist())
+            found = (classes[number] for number in self.numbers.tolist())
         return [label if is_known else None for label, is_known in zip(found, known, strict=True)]
 
     @property
@@ -116,7 +116,7 @@ class OutputResults:
         if self.output.kind == "multilabel":
             found = self.matrix >= self.output.least_probability
         else:
-            found = self._numbers[:, np.newaxis] == np.arange(len(self.classes))
+            found = self.numbers[:, np.newaxis] == np.arange(len(self.classes))
         return found & self.is_finite[:, np.newaxis]
 
     @property
@@ -129,7 +129,7 @@ class OutputResults:
         self._require("scores", ("probabilities", "binary"))
         if self.output.kind == "binary":
             second = self.matrix[:, 0]
-            found = np.where(self._numbers == 1, second, np.float32(1) - second)
+            found = np.where(self.numbers == 1, second, np.float32(1) - second)
         else:
             found = self.matrix.max(axis=1)
         return np.where(self.is_finite, found, np.float32(np.nan))
@@ -155,8 +155,8 @@ class OutputResults:
         return self.matrix
 
     @property
-    def _numbers(self) -> NDArray[np.int64]:
-        """Number of the one class of each item, whether it has a result or not."""
+    def numbers(self) -> NDArray[np.int64]:
+        """Int64 [items]: the number of each item's one class, whether it has a result or not."""
         if self.output.kind == "binary":
             return (self.matrix[:, 0] >= self.output.least_probability).astype(np.int64)
         return np.asarray(self.matrix.argmax(axis=1), np.int64)

@@ -18,7 +18,7 @@ _STREAM = "text/event-stream"
 @router.get(
     "/{job_id}/events",
     response_class=StreamingResponse,
-    responses={200: {"content": {_STREAM: {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {_STREAM: {}}}},
 )
 def events(
     job_id: str,

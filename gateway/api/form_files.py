@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from fornada.errors import FornadaError, InputError
+from fornada.errors import FornadaError, InputError, LocalDiskError
 from producer.inputs.file_kinds import has_image_suffix
 from producer.inputs.interface import ImageFile
 
@@ -90,9 +90,19 @@ class Spool:
         path.touch()
 
     def write(self, data: bytes) -> None:
-        """Add bytes to the file."""
-        with self.paths[-1].open("ab") as file:
-            file.write(data)
+        """Add bytes to the file.
+
+        Raises:
+            LocalDiskError: The gateway's disk is full.
+        """
+        try:
+            with self.paths[-1].open("ab") as file:
+                file.write(data)
+        except OSError as exc:
+            raise LocalDiskError(
+                f"the gateway's disk takes no more of the form ({exc.strerror}); free space "
+                "there, or put files into the store, with POST /v1/uploads"
+            ) from exc
 
 
 def is_passed_through(name: str) -> bool:

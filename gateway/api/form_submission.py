@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from fornada.errors import FornadaError
+from fornada.files.scratch import scratch_folder
 from gateway.api.form_files import MOST_IMAGE_BYTES, ImageFeed, Spool, is_passed_through
 from gateway.api.job_request import JobOptions
 from gateway.api.submitting import Submitting, parsed
@@ -35,17 +36,17 @@ async def submit_form(request: Request, submitting: Submitting) -> Job:
         FornadaError: As `Client.submit`.
     """
     boundary = boundary_of(request.headers.get("Content-Type", ""))
-    with tempfile.TemporaryDirectory(prefix="fornada-form-") as folder:
-        form = _Form(submitting, Path(folder))
+    with ExitStack() as files:
+        folder = await run_in_threadpool(files.enter_context, scratch_folder())
+        form = _Form(submitting, folder)
         try:
             await form.read(request.stream(), boundary)
+            return await form.job()
         except ClientDisconnect as exc:
-            await form.give_up()
             raise FormError("the form broke off; send it again") from exc
-        except BaseException:
+        finally:
             await form.give_up()
-            raise
-        return await form.job()
+            await run_in_threadpool(files.close)
 
 
 class _Form:
@@ -90,8 +91,8 @@ class _Form:
             raise exc.with_public_text(text) from None
 
     async def give_up(self) -> None:
-        """End a submission that has begun; nothing of it becomes a job."""
-        if self._feed is not None and self._running is not None:
+        """End a submission that still runs; nothing of it becomes a job."""
+        if self._feed is not None and self._running is not None and not self._running.done():
             self._feed.end(FormError("the form broke off; send it again"))
             with contextlib.suppress(FornadaError):
                 await self._running

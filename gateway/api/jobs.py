@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
+from fornada.coordination.interface import Progress
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
 from gateway.api.form_submission import submit_form
@@ -18,6 +19,7 @@ from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
 from gateway.http.body_limits import FORM, JSON, media_type_of
 from producer.job import Job
+from producer.job_status import open_status
 from producer.listing.pages import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -78,7 +80,12 @@ async def submit_job(
         asked = parsed(JobRequest, await request.body())
         job = await run_in_threadpool(submitting.submit_request, asked)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    document = SubmittedDocument.of(job.manifest, await run_in_threadpool(job.status))
+    if idempotency_key is None:
+        # It is new, so nothing has to be asked.
+        status = open_status(job.manifest, Progress(done=frozenset()))
+    else:
+        status = await run_in_threadpool(job.status)
+    document = SubmittedDocument.of(job.manifest, status)
     url = job.manifest.webhook
     if url is not None:
         secret = await run_in_threadpool(deployment.webhooks.shown_secret, job.id)

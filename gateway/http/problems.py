@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from fornada.errors import FornadaError
+from fornada.errors import DuplicateIdError, FornadaError
 from fornada.logs import get_logger
 from gateway.http.direct_paths import Answer
 
@@ -97,8 +97,17 @@ async def _of_ours(request: Request, exc: Exception) -> JSONResponse:
         status=exc.http_status,
         code=type(exc).__name__,
         detail=exc.public_text,
+        errors=_wrong_items(exc),
         headers=headers,
     )
+
+
+def _wrong_items(exc: FornadaError) -> list[WrongField]:
+    if not isinstance(exc, DuplicateIdError):
+        return []
+    first, second = exc.items
+    message = f"has the same id as item {first}"
+    return [WrongField(where=f"body.input.items.{second}", message=message)]
 
 
 async def _of_request(request: Request, exc: Exception) -> JSONResponse:

@@ -14,7 +14,7 @@ from gateway.oip.datatypes import datatype_of, to_binary
 from gateway.oip.documents import InferRequest, WantedOutput
 from gateway.predicting.outputs import results_of, top_numbers
 from producer.calls.outputs import CallResult
-from producer.exporting.rows import plain
+from producer.exporting.cells import plain
 from producer.item_results import OutputResults
 
 

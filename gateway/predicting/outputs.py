@@ -15,7 +15,7 @@ from gateway.predicting.bodies import NotAcceptableError
 from gateway.predicting.inputs import JSON, JSON_LINES, NPY, SAFETENSORS
 from producer.calls.lines import json_lines
 from producer.calls.outputs import CallResult
-from producer.exporting.rows import plain
+from producer.exporting.cells import plain
 from producer.item_results import OutputResults
 
 _ANY = {"*/*", "application/*"}

@@ -11,11 +11,14 @@ from fornada.errors import MessageError, ObjectNotFoundError
 from fornada.keys import gateway as gateway_keys
 from fornada.logs import get_logger
 from fornada.records import Name, Record, now
+from fornada.storage.checked_reads import read_bounded
 from fornada.storage.interface import ObjectStore
 from gateway.webhooks.errors import WebhookNotFoundError
 
 log = get_logger(__name__)
 
+#: Of a webhook, with its attempts.
+_MOST_BYTES = 256 * 1024
 #: The latest attempts are kept.
 _KEPT_ATTEMPTS = 20
 
@@ -147,7 +150,8 @@ class Outbox:
 
     def _read(self, key: str) -> JobWebhook | None:
         try:
-            return JobWebhook.from_json(self._objects.get(key).data, where=key)
+            data = read_bounded(self._objects, key, most_bytes=_MOST_BYTES)
+            return JobWebhook.from_json(data, where=key)
         except ObjectNotFoundError:
             return None
         except MessageError as exc:

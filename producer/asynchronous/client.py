@@ -5,18 +5,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Self
+from weakref import WeakKeyDictionary
 
+from fornada.calls.frames import AnswerFrame
 from fornada.coordination.worker_board.interface import WorkerReport
 from fornada.formats.images import DecoderPool
 from fornada.settings import Settings
 from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from producer.asynchronous.job import AsyncJob
+from producer.asynchronous.lookups import ModelLookups
 from producer.asynchronous.threads import Threads
+from producer.calls.loop_answers import LoopAnswers
 from producer.calls.outputs import CallResult, OnErrors, Prediction
 from producer.calls.predictions import check_on_errors
 from producer.client import Client
-from producer.inputs.data.calls import call_items, is_at_hand
+from producer.inputs.data.calls import CallItems, call_items, is_at_hand
 from producer.inputs.interface import Inputs, Signature
 from producer.inputs.tables.interface import Columns
 from producer.job import Job
@@ -52,7 +56,13 @@ class AsyncClient:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._threads = Threads(ThreadPoolExecutor(_THREADS, thread_name_prefix="fornada-async"))
+        #: Of each event loop that calls.
+        self._answers: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopAnswers] = (
+            WeakKeyDictionary()
+        )
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="fornada-async")
+        self._threads = Threads(pool)
+        self._lookups = ModelLookups(client.predictions.models, pool)
         self._decoders = DecoderPool(_READERS)
         self._readers = Threads(self._decoders)
 
@@ -202,11 +212,26 @@ class AsyncClient:
             )
         answer = None
         if items.columns:
-            begun = self._client.predictions.begin(items, manifest, timeout_s=timeout_s)
-            answer = await asyncio.wrap_future(begun)
+            answer = await self._answer(items, manifest, timeout_s)
         if answer is not None and answer.file_bytes > _LARGE_BYTES:
             return await self._readers.run(CallResult.of, answer, items, model=manifest)
         return CallResult.of(answer, items, model=manifest)
+
+    async def _answer(
+        self, items: CallItems, manifest: ModelManifest, timeout_s: float
+    ) -> AnswerFrame:
+        loop = asyncio.get_running_loop()
+        answers = self._answers.get(loop)
+        if answers is None:
+            answers = self._answers[loop] = LoopAnswers(loop)
+        expected = answers.expect()
+        predictions = self._client.predictions
+        call = predictions.begin(items, manifest, timeout_s=timeout_s, expected=expected)
+        try:
+            return await expected.future
+        except asyncio.CancelledError:
+            predictions.forget(call)
+            raise
 
     async def job(self, job_id: str) -> AsyncJob:
         """As `Client.job`.
@@ -308,11 +333,7 @@ class AsyncClient:
             FornadaError: As `Client.model`.
         """
         check_text(model, "model")
-        models = self._client.predictions.models
-        known = models.known(model)
-        if known is not None:
-            return known
-        return await self._threads.run(models.resolve, model)
+        return await self._lookups.recent(model)
 
     async def close(self) -> None:
         """End the client's threads; jobs are not affected."""

@@ -1,11 +1,9 @@
 """One call: the items as they are sent, and who waits for the answer."""
 
 import time
-import uuid
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 from pydantic import ValidationError
 
@@ -21,11 +19,27 @@ from producer.options import check_seconds
 MAX_TIMEOUT_S = 600.0
 
 
+class Expected(Protocol):
+    """Where an answer goes, of a thread or of an event loop."""
+
+    def done(self) -> bool:
+        """Whether it has one, or nobody waits any more."""
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Whether somebody still waits."""
+
+    def set_result(self, answer: AnswerFrame, /) -> None:
+        """Give the answer."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Say why there is none."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
     """A call that waits to be sent, or for its answer."""
 
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str
     #: One array of numbers, or a tensor file.
     items: Array | bytes
     item_count: int
@@ -33,7 +47,7 @@ class Call:
     timeout_s: float
     #: When nobody waits any more, by the monotonic clock.
     due_s: float
-    future: Future[AnswerFrame]
+    expected: Expected
 
     @classmethod
     def of(
@@ -42,8 +56,9 @@ class Call:
         takes: Sequence[InputTensor],
         pin: ModelPin,
         *,
+        call_id: str,
         timeout_s: float,
-        future: Future[AnswerFrame],
+        expected: Expected,
     ) -> Self:
         """The call of items, a column for each input.
 
@@ -54,12 +69,13 @@ class Call:
         if not 0 < timeout_s <= MAX_TIMEOUT_S:
             raise UsageError(f"timeout_s is {timeout_s:g}; give up to {MAX_TIMEOUT_S:g} seconds")
         return cls(
+            id=call_id,
             items=_sent(columns, takes),
             item_count=len(columns[0]),
             pin=pin,
             timeout_s=float(timeout_s),
             due_s=time.monotonic() + timeout_s,
-            future=future,
+            expected=expected,
         )
 
     def frame(self, *, client: str, now_ms: int, deployment_keys: DeploymentKeys) -> bytes:

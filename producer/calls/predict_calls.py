@@ -1,6 +1,7 @@
 """Calls of many threads and event loops, which workers answer through Redis; nothing is stored."""
 
 import contextlib
+import itertools
 import math
 import os
 import threading
@@ -27,7 +28,7 @@ from fornada.repeated import Repeated
 from fornada.tensors import InputTensor
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.calls.answers import error_of
-from producer.calls.call import Call
+from producer.calls.call import Call, Expected
 
 log = get_logger(__name__)
 
@@ -38,6 +39,7 @@ _READ_WITHIN_S = 1.0
 #: Wait after Redis failed; doubles from the first to the last.
 _WAIT_AFTER_ERROR_S = 0.2
 _LONGEST_WAIT_S = 3.0
+_CALL_IDS = 2**128
 #: How long a reading of Redis's clock is used; in that time clocks drift less than a millisecond.
 _CLOCK_FOR_S = 60.0
 
@@ -86,14 +88,15 @@ class PredictCalls:
             AnswerNotTrustedError: The answer is not signed with the client's key.
             InputError, ModelError: The worker refused the items or the model.
         """
-        call = self._registered(columns, takes, pin, timeout_s)
+        future: Future[AnswerFrame] = Future()
+        call = self._registered(columns, takes, pin, timeout_s, expected=future)
         try:
             self._send()
-            return call.future.result(call.timeout_s)
+            return future.result(call.timeout_s)
         except FutureTimeoutError:
             raise _late(call, self._waiting_fact()) from None
         finally:
-            self._take_waiting(call.id)
+            self.forget(call)
 
     def begin(
         self,
@@ -102,15 +105,18 @@ class PredictCalls:
         pin: ModelPin,
         *,
         timeout_s: float,
-    ) -> Future[AnswerFrame]:
-        """The answer to items, as a future that ends in time; blocks for nothing.
+        expected: Expected,
+    ) -> Call:
+        """Ask for an answer to items, which `expected` gets in time; blocks for nothing.
 
-        Cancelling the future forgets the call. Arguments and errors are as in `predict`; those of
-        the call itself are raised here, the others by the future.
+        Arguments and errors are as in `predict`; those of the call itself are raised here, the
+        others given to `expected`.
         """
-        call = self._registered(columns, takes, pin, timeout_s, is_left=True)
-        call.future.add_done_callback(lambda _: self._take_waiting(call.id))
-        return call.future
+        return self._registered(columns, takes, pin, timeout_s, expected=expected, is_left=True)
+
+    def forget(self, call: Call) -> None:
+        """Wait no more for an answer; it may come nevertheless."""
+        self._take_waiting(call.id)
 
     def waiting_count(self) -> int:
         """Calls that no worker has taken yet, of all clients.
@@ -135,6 +141,8 @@ class PredictCalls:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._client = uuid.uuid4().hex
+        #: Ids of calls, from a random one on: an answer to another client's call fits none of them.
+        self._call_numbers = itertools.count(uuid.uuid4().int)
         self._lock = threading.Lock()
         #: Calls wait for answers, or this is closed.
         self._changed = threading.Condition(self._lock)
@@ -158,14 +166,15 @@ class PredictCalls:
         pin: ModelPin,
         timeout_s: float,
         *,
+        expected: Expected,
         is_left: bool = False,
     ) -> Call:
         """A call in the outbox; with `is_left` the sender sends it, and ends it in time."""
-        future: Future[AnswerFrame] = Future()
-        call = Call.of(columns, takes, pin, timeout_s=timeout_s, future=future)
         if self._pid != os.getpid():
             # A fork has no threads, and must not collect its parent's answers.
             self._begin()
+        call_id = f"{next(self._call_numbers) % _CALL_IDS:032x}"
+        call = Call.of(columns, takes, pin, call_id=call_id, timeout_s=timeout_s, expected=expected)
         with self._lock:
             if self._closed:
                 raise UsageError("the client is closed; create another one")
@@ -207,7 +216,7 @@ class PredictCalls:
         """The frames of calls that somebody still waits for; one that can have none fails alone."""
         now_ms, frames = self._now_ms(), []
         for call in calls:
-            if call.future.done():
+            if call.expected.done():
                 continue
             try:
                 frames.append(
@@ -257,8 +266,8 @@ class PredictCalls:
     def _fail(self, call_ids: Iterable[str], exc: FornadaError) -> None:
         for call_id in call_ids:
             call = self._take_waiting(call_id)
-            if call is not None and call.future.set_running_or_notify_cancel():
-                call.future.set_exception(exc)
+            if call is not None and call.expected.set_running_or_notify_cancel():
+                call.expected.set_exception(exc)
 
     def _read(self) -> None:
         wait_s, repeated = _WAIT_AFTER_ERROR_S, Repeated()
@@ -295,14 +304,14 @@ class PredictCalls:
             repeated.log(log.error, "answer dropped", error=str(exc))
             return
         call = self._take_waiting(answer.header.id)
-        if call is None or not call.future.set_running_or_notify_cancel():
+        if call is None or not call.expected.set_running_or_notify_cancel():
             # The answer is late, a duplicate, or nobody waits for it any more.
             return
         error = error_of(answer, self._keys)
         if error is None:
-            call.future.set_result(answer)
+            call.expected.set_result(answer)
         else:
-            call.future.set_exception(error)
+            call.expected.set_exception(error)
 
     def _waiting_fact(self) -> str:
         """How many calls wait for a worker, for the error of one that is late."""

@@ -1,11 +1,10 @@
 """Predictions without a job: what is asked of a model, and what it gave."""
 
 from collections.abc import Mapping
-from concurrent.futures import Future
 
-from fornada.calls.frames import AnswerFrame
 from fornada.errors import UsageError
 from model_store.manifest import ModelManifest
+from producer.calls.call import Call, Expected
 from producer.calls.outputs import CallResult, OnErrors
 from producer.calls.predict_calls import PredictCalls
 from producer.inputs.data.calls import CallItems, call_items
@@ -52,14 +51,20 @@ class Predictions:
         return CallResult.of(answer, items, model=manifest)
 
     def begin(
-        self, items: CallItems, manifest: ModelManifest, *, timeout_s: float
-    ) -> Future[AnswerFrame]:
-        """The answer to items, some of which can be sent, as a future; blocks for nothing.
+        self, items: CallItems, manifest: ModelManifest, *, timeout_s: float, expected: Expected
+    ) -> Call:
+        """Ask for the answer to items, some of which can be sent; blocks for nothing.
 
         Raises:
             UsageError: They are too many, `timeout_s` is out of range, or the client is closed.
         """
-        return self._calls.begin(items.columns, manifest.inputs, manifest.pin, timeout_s=timeout_s)
+        return self._calls.begin(
+            items.columns, manifest.inputs, manifest.pin, timeout_s=timeout_s, expected=expected
+        )
+
+    def forget(self, call: Call) -> None:
+        """Wait no more for an answer."""
+        self._calls.forget(call)
 
     def waiting_count(self) -> int:
         """Calls that no worker has taken yet.

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import MissingExtraError
-from producer.exporting.rows import Cells, Rows
+from producer.exporting.cells import Cells, plain_cells
+from producer.exporting.rows import Rows
 from producer.item_results import ItemResults
 
 
@@ -28,7 +29,9 @@ def to_pandas(rows: Rows, part: ItemResults) -> Any:
 
 
 def _series(cells: Cells, pd: Any) -> Any:
-    values, missing = cells
+    values, missing, *_ = cells
+    if cells.texts is not None or cells.lengths is not None:
+        return pd.Series(plain_cells(cells), dtype=object).to_numpy()
     if not isinstance(values, np.ndarray):
         return pd.Series(values, dtype=object).to_numpy()
     if values.ndim > 1:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 from fornada.errors import UsageError
 from fornada.tensors import OutputTensor, text_of
 from fornada.trust.printable import printable_json
-from producer.exporting.rows import TEXT, Cells, Column, OutputRows, Rows, plain
+from producer.exporting.cells import Cells
+from producer.exporting.rows import TEXT, Column, OutputRows, Rows
 from producer.item_results import OutputResults
 
 _TOP_K = 3
@@ -74,18 +74,18 @@ class ClassRows(OutputRows):
 
     def cells(self, found: OutputResults) -> list[Cells]:
         """As `OutputRows`."""
-        labels, classes = found.labels, self.output.columns
+        classes, known = self.output.columns, found.is_finite
         matrix = found.matrix.astype(_score_dtype(self.output), copy=False)
         order = np.argsort(-matrix, axis=1, kind="stable")[:, : self.top_k]
-        scores = plain(np.take_along_axis(matrix, order, axis=1))
-        known = [label is not None for label in labels]
-        top_labels = [
-            [classes[number] for number in numbers] if is_known else []
-            for is_known, numbers in zip(known, order.tolist(), strict=True)
+        scores = np.take_along_axis(matrix, order, axis=1)
+        lengths = np.where(known, order.shape[1], 0)
+        return [
+            _label_cells(found),
+            Cells(found.scores),
+            Cells(order[known].ravel(), texts=classes, lengths=lengths),
+            Cells(scores[known].ravel(), lengths=lengths),
+            _cells(found, found.matrix),
         ]
-        top_scores = [row if is_known else [] for is_known, row in zip(known, scores, strict=True)]
-        own = [Cells(each) for each in (labels, found.scores, top_labels, top_scores)]
-        return [*own, _cells(found, found.matrix)]
 
     def flat_header(self) -> list[str]:
         """As `OutputRows`."""
@@ -93,12 +93,15 @@ class ClassRows(OutputRows):
         top = [f"top{place}_{what}" for place in places for what in ("label", "score")]
         return ["label", "score", *top, *_named_after(self.output.columns)]
 
-    def flat_cells(self, cells: Sequence[Any]) -> list[object]:
+    def flat_cells(self, cells: Sequence[list[Any]]) -> list[list[Any]]:
         """As `OutputRows`."""
-        _, _, top_labels, top_scores, probabilities = cells
-        pairs = zip(top_labels, top_scores, strict=True)
-        top = [cell for pair in pairs for cell in pair] or [""] * (2 * self.top_k)
-        return [*top, *_listed(probabilities, self.output)]
+        _, _, *top, probabilities = cells
+        places = [
+            [row[place] if row else "" for row in each]
+            for place in range(self.top_k)
+            for each in top
+        ]
+        return [*places, *_columns_of(probabilities, self.output)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +117,7 @@ class BinaryRows(OutputRows):
 
     def cells(self, found: OutputResults) -> list[Cells]:
         """As `OutputRows`."""
-        return [Cells(found.labels), Cells(found.scores), _cells(found, found.matrix[:, 0])]
+        return [_label_cells(found), Cells(found.scores), _cells(found, found.matrix[:, 0])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,22 +136,25 @@ class MultilabelRows(OutputRows):
 
     def cells(self, found: OutputResults) -> list[Cells]:
         """As `OutputRows`."""
-        rows = zip(found.labels, plain(found.matrix), found.applies.tolist(), strict=True)
-        labels, scores = [], []
-        for label, numbers, which in rows:
-            labels.append(None if label is None else list(label))
-            scores.append(None if label is None else list(compress(numbers, which)))
-        return [Cells(labels), Cells(scores), _cells(found, found.matrix)]
+        applies, unknown = found.applies, ~found.is_finite
+        lengths = applies.sum(axis=1)
+        return [
+            Cells(np.nonzero(applies)[1], unknown, texts=found.classes, lengths=lengths),
+            Cells(found.matrix[applies], unknown, lengths=lengths),
+            _cells(found, found.matrix),
+        ]
 
     def flat_header(self) -> list[str]:
         """As `OutputRows`."""
         return ["labels", "scores", *_named_after(self.output.columns)]
 
-    def flat_cells(self, cells: Sequence[Any]) -> list[object]:
+    def flat_cells(self, cells: Sequence[list[Any]]) -> list[list[Any]]:
         """As `OutputRows`; lists are JSON arrays, since names may have any separator in them."""
         *lists, probabilities = cells
-        listed = [None if each is None else printable_json(each) for each in lists]
-        return [*listed, *_listed(probabilities, self.output)]
+        listed = [
+            [None if each is None else printable_json(each) for each in column] for column in lists
+        ]
+        return [*listed, *_columns_of(probabilities, self.output)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,9 +196,13 @@ class TensorRows(OutputRows):
             "fits no row of CSV; use --format jsonl, parquet, arrow, npz or safetensors"
         )
 
-    def flat_cells(self, cells: Sequence[Any]) -> list[object]:
+    def flat_cells(self, cells: Sequence[list[Any]]) -> list[list[Any]]:
         """As `OutputRows`."""
-        return _listed(cells[0], self.output) if self.output.shape else list(cells)
+        return _columns_of(cells[0], self.output) if self.output.shape else list(cells)
+
+
+def _label_cells(found: OutputResults) -> Cells:
+    return Cells(found.numbers, ~found.is_finite, texts=found.classes)
 
 
 def _cells(found: OutputResults, values: NDArray[Any] | list[Any]) -> Cells:
@@ -212,8 +222,11 @@ def _text(cell: Any) -> Any:
     )
 
 
-def _listed(cell: list[object] | None, output: OutputTensor) -> list[object]:
-    return [None] * output.width if cell is None else cell
+def _columns_of(cells: list[Any], output: OutputTensor) -> list[list[Any]]:
+    """The cells of lists as a column for each place in them."""
+    nothing = [None] * output.width
+    rows = (nothing if cell is None else cell for cell in cells)
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _score_dtype(output: OutputTensor) -> str:

@@ -4,14 +4,15 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada.errors import UsageError
 from fornada.tensors import OutputTensor
+from producer.exporting.cells import Cells, plain_cells
 from producer.item_results import CarriedCells, ItemResults, OutputResults
 
 #: Values converted to text at a time; each takes some 200 bytes meanwhile.
@@ -31,15 +32,6 @@ class Column(NamedTuple):
     dtype: str
     #: Shape of a cell; `None` for a side of any length.
     shape: tuple[int | None, ...] = ()
-
-
-class Cells(NamedTuple):
-    """The cells of a column."""
-
-    #: An array [items, *shape of a cell], NaN for no number; else a list with `None` for no value.
-    values: NDArray[Any] | list[Any]
-    #: Bool [items]: which cells of an array have no value; `None` if NaN says so.
-    missing: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,8 +57,8 @@ class OutputRows(ABC):
         """
         return [column.name for column in self.columns]
 
-    def flat_cells(self, cells: Sequence[Any]) -> list[object]:
-        """The cells of a row in those columns, given those in `columns` as JSON values."""
+    def flat_cells(self, cells: Sequence[list[Any]]) -> list[list[Any]]:
+        """The cells of each of those columns, given those of `columns`, all as JSON values."""
         return list(cells)
 
 
@@ -85,30 +77,35 @@ class Rows:
     carried: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
-        self._check_carried()
         names = Counter(column.name for column in self.columns)
         twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
+            carried = sorted({*twice} & {*self.carried_names})
+            if carried:
+                raise UsageError(
+                    f"there would be several columns named {', '.join(carried)}; name each once in "
+                    "--with-columns, or rename it in the table"
+                )
             raise UsageError(
                 f"{self.model} gives several columns named {', '.join(twice)}; use --format "
                 "safetensors, or publish it with other names"
             )
 
-    def _check_carried(self) -> None:
-        names = [column.name for column in self.carried]
-        of_results = {column.name for column in self._of_results}
-        for name in names:
-            if name in of_results or names.count(name) > 1:
-                raise UsageError(
-                    f"column {name!r} is there already; leave it out of --with-columns, or rename "
-                    "it in the table"
-                )
-
     @property
     def columns(self) -> list[Column]:
         """The columns."""
         first, *others = self._of_results
-        return [first, *self.carried, *others]
+        carried = zip(self.carried, self.carried_names, strict=True)
+        return [first, *(column._replace(name=name) for column, name in carried), *others]
+
+    @property
+    def carried_names(self) -> list[str]:
+        """The columns of the table by their names; one that results have too is `input.NAME`."""
+        own = {column.name for column in self._of_results}
+        # No format of lists fits all outputs, and a column is called the same in all formats.
+        with suppress(UsageError):
+            own |= set(self._flat_names())
+        return [f"input.{name}" if name in own else name for name, *_ in self.carried]
 
     @property
     def _of_results(self) -> list[Column]:
@@ -121,11 +118,10 @@ class Rows:
 
     def cells(self, part: ItemResults) -> list[Cells]:
         """The cells of each column."""
-        count = len(part.item_ids)
-        errors = [part.errors.get(row) for row in range(count)]
         own = [cells for rows in self.outputs for cells in rows.cells(part[rows.output.name])]
         carried = [_carried_cells(part.carried[column.name]) for column in self.carried]
-        return [Cells(part.item_ids), *carried, *own, Cells(errors), Cells([self.model] * count)]
+        model = Cells(np.zeros(len(part.item_ids), np.int64), texts=[self.model])
+        return [Cells(part.item_ids), *carried, *own, _reasons(part), model]
 
     def flat_header(self) -> list[str]:
         """The columns of a format whose cells are not lists.
@@ -133,19 +129,21 @@ class Rows:
         Raises:
             UsageError: An output fits none.
         """
-        own = [self._name(rows, name) for rows in self.outputs for name in rows.flat_header()]
-        return ["item_id", *(column.name for column in self.carried), *own, "error", "model"]
+        return ["item_id", *self.carried_names, *self._flat_names(), "error", "model"]
 
-    def flat_row(self, record: Record) -> list[object]:
-        """The cells of a record in those columns."""
-        item_id, *own, error, model = record.values()
-        flat: list[object] = own[: len(self.carried)]
-        own = own[len(self.carried) :]
-        for rows in self.outputs:
-            count = len(rows.columns)
-            flat += rows.flat_cells(own[:count])
-            own = own[count:]
-        return [item_id, *flat, error, model]
+    def flat_blocks(self, part: ItemResults) -> Iterator[list[list[Any]]]:
+        """The cells of each of those columns as JSON values, a few rows at a time."""
+        for block in _blocks(part):
+            item_id, *own, error, model = map(plain_cells, self.cells(block))
+            flat, at = own[: len(self.carried)], len(self.carried)
+            for rows in self.outputs:
+                count = len(rows.columns)
+                flat += rows.flat_cells(own[at : at + count])
+                at += count
+            yield [item_id, *flat, error, model]
+
+    def _flat_names(self) -> list[str]:
+        return [self._name(rows, name) for rows in self.outputs for name in rows.flat_header()]
 
     def _name(self, rows: OutputRows, name: str) -> str:
         output = rows.output
@@ -161,30 +159,6 @@ def records(rows: Rows, part: ItemResults) -> Iterator[list[Record]]:
     for block in _blocks(part):
         cells = [plain_cells(each) for each in rows.cells(block)]
         yield [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
-
-
-def plain_cells(cells: Cells) -> list[Any]:
-    """The cells as JSON values, `None` for NaN and infinity."""
-    if not isinstance(cells.values, np.ndarray):
-        return [plain(cell) if isinstance(cell, np.ndarray) else cell for cell in cells.values]
-    values: list[Any] = plain(cells.values)
-    if cells.missing is not None:
-        for row in np.flatnonzero(cells.missing).tolist():
-            values[row] = None
-    return values
-
-
-def plain(numbers: NDArray[Any]) -> Any:
-    """Nested lists of the shortest numbers that read back the same; `None` for NaN and infinity."""
-    if numbers.dtype.kind != "f":
-        return numbers.tolist()
-    # A float32 as text is as short as it can be, and stays so as a float64.
-    values = numbers if numbers.dtype == np.float64 else numbers.astype(str).astype(np.float64)
-    finite = np.isfinite(values)
-    if not finite.all():
-        values = values.astype(object)
-        values[~finite] = None
-    return values.tolist()
 
 
 def encoded(text: str) -> bytes:
@@ -210,6 +184,16 @@ def _blocks(part: _ItemsT) -> Iterator[_ItemsT]:
             errors={n - first: why for n, why in part.errors.items() if first <= n < rows.stop},
             carried={name: cells[rows] for name, cells in part.carried.items()},
         )
+
+
+def _reasons(part: ItemResults) -> Cells:
+    """Why items have no result; most have one."""
+    reasons = {why: number for number, why in enumerate(dict.fromkeys(part.errors.values()))}
+    numbers = np.zeros(len(part.item_ids), np.int64)
+    missing = np.ones(len(part.item_ids), np.bool_)
+    for row, why in part.errors.items():
+        numbers[row], missing[row] = reasons[why], False
+    return Cells(numbers, missing, texts=[*reasons] or [""])
 
 
 def _carried_cells(cells: CarriedCells) -> Cells:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from fornada import keys
-from fornada.errors import InputError, ObjectNotFoundError
+from fornada.errors import DuplicateIdError, InputError, ObjectNotFoundError
 from fornada.formats.images import HEAD_BYTES, is_image
 from fornada.keys import gateway as gateway_keys
 from fornada.parallel import in_parallel
@@ -65,16 +65,13 @@ class Uploads:
         """Reserve an upload.
 
         Raises:
-            InputError: Two parts have one id.
+            DuplicateIdError: Two parts have one id.
             StoreError: The store cannot be reached.
         """
         for part_id, count in Counter(part.id for part in parts).items():
             if count > 1:
-                places = [n for n, part in enumerate(parts) if part.id == part_id]
-                raise InputError(
-                    f"items {places[0]} and {places[1]} have the same id, {part_id[:80]!r}; give "
-                    "each item an id of its own"
-                )
+                first, second, *_ = (n for n, part in enumerate(parts) if part.id == part_id)
+                raise DuplicateIdError((first, second), item_id=part_id)
         at = self.objects.server_time()
         upload = Upload(
             id=f"u-{secrets.token_hex(16)}",

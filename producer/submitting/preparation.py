@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from fornada import keys
-from fornada.errors import InputError, UsageError
+from fornada.errors import DuplicateIdError, InputError, UsageError
 from fornada.formats.tables.binding import TableBinding
 from fornada.jobs.ids import is_generated_id
 from fornada.jobs.manifest import JobManifest
@@ -109,7 +109,9 @@ class Preparation:
             except (InputError, UsageError) as exc:
                 if len(given) == 1:
                     raise
-                raise type(exc)(f"submissions[{number}]: {exc}") from exc
+                # Numbers of items mean nothing without the submission's.
+                kind = InputError if isinstance(exc, DuplicateIdError) else type(exc)
+                raise kind(f"submissions[{number}]: {exc}") from exc
         return prepared
 
     def _existing(self, idempotency_key: str | None) -> JobManifest | None:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import MissingExtraError
+from producer.exporting.cells import Cells
 from producer.exporting.interface import Export
-from producer.exporting.rows import TEXT, Cells, Column, Rows, encoded
+from producer.exporting.rows import TEXT, Column, Rows, encoded
 from producer.item_results import ItemResults
 
 
@@ -79,11 +80,10 @@ def _type(column: Column, pa: Any) -> Any:
 
 def _array(column: Column, cells: Cells, pa: Any) -> Any:
     kind, values = _type(column, pa), cells.values
+    if cells.lengths is not None:
+        return _varying_lists(cells, cells.lengths, kind, pa)
     if column.dtype == TEXT:
-        try:
-            return pa.array(values, type=kind)
-        except UnicodeEncodeError:
-            return pa.array([_encodable(cell) for cell in values], type=kind)
+        return _texts(cells, kind, pa)
     if not column.shape:
         # NaN becomes null: a failed item has no value, in every format.
         return pa.array(values, type=kind, mask=cells.missing, from_pandas=True)
@@ -92,6 +92,26 @@ def _array(column: Column, cells: Cells, pa: Any) -> Any:
     if isinstance(values, list) and not any(isinstance(cell, np.ndarray) for cell in values):
         return pa.array(values, type=kind)
     return _nested_lists(list(values), cells.missing, column, pa)
+
+
+def _texts(cells: Cells, kind: Any, pa: Any) -> Any:
+    if cells.texts is not None:
+        known = _texts(Cells(list(cells.texts)), kind, pa)
+        return known.take(pa.array(cells.values, mask=cells.missing))
+    try:
+        return pa.array(cells.values, type=kind)
+    except UnicodeEncodeError:
+        return pa.array([_encodable(cell) for cell in cells.values], type=kind)
+
+
+def _varying_lists(cells: Cells, lengths: NDArray[np.int64], kind: Any, pa: Any) -> Any:
+    """Lists of some values each, which are one after the other."""
+    of = kind.value_type
+    plain = Cells(cells.values, texts=cells.texts)
+    inner = pa.array(cells.values, type=of) if cells.texts is None else _texts(plain, of, pa)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    gone = None if cells.missing is None else pa.array(cells.missing)
+    return pa.ListArray.from_arrays(pa.array(offsets), inner, mask=gone)
 
 
 def _fixed_lists(

@@ -4,10 +4,10 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from typing import IO
+from typing import IO, Any
 
 from producer.exporting.interface import Export
-from producer.exporting.rows import encoded, records
+from producer.exporting.rows import encoded
 
 #: How a cell begins that a spreadsheet runs, perhaps after spaces, which some drop, or after
 #: apostrophes that it was given here. Full-width signs count as the others.
@@ -19,8 +19,9 @@ def write_csv(export: Export, file: IO[bytes]) -> None:
     rows, is_raw = export.rows, export.is_raw
     file.write(csv_lines([rows.flat_header()], is_raw=is_raw))
     for part in export.parts:
-        for block in records(rows, part):
-            file.write(csv_lines(map(rows.flat_row, block), is_raw=is_raw))
+        for columns in rows.flat_blocks(part):
+            safe = columns if is_raw else map(_safe_column, columns)
+            file.write(csv_lines(zip(*safe, strict=True), is_raw=True))
 
 
 def csv_lines(rows: Iterable[Iterable[object]], *, is_raw: bool) -> bytes:
@@ -28,6 +29,10 @@ def csv_lines(rows: Iterable[Iterable[object]], *, is_raw: bool) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows if is_raw else (map(_spreadsheet_safe, row) for row in rows))
     return encoded(text.getvalue())
+
+
+def _safe_column(cells: list[Any]) -> list[Any]:
+    return [*map(_spreadsheet_safe, cells)] if str in {*map(type, cells)} else cells
 
 
 def _spreadsheet_safe(cell: object) -> object:

@@ -9,7 +9,7 @@ from typing import IO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.errors import InputError, LocalDiskError
+from fornada.errors import DuplicateIdError, LocalDiskError
 
 #: Enough that no two ids have one digest by accident.
 _DIGEST_BYTES = 12
@@ -41,7 +41,8 @@ class KnownIds:
         """Add the ids of the items from number `first` on.
 
         Raises:
-            InputError: One came before, which shows here while there are few, and else in `check`.
+            DuplicateIdError: One came before, which shows here while there are few, and else in
+                `check`.
             LocalDiskError: The disk failed.
         """
         digests = [_digest(item_id) for item_id in item_ids]
@@ -51,7 +52,7 @@ class KnownIds:
         for number, digest in enumerate(digests, first):
             other = self._held.setdefault(digest, number)
             if other != number:
-                raise _twice(other, number, f", {item_ids[number - first][:80]!r}")
+                raise DuplicateIdError((other, number), item_id=item_ids[number - first])
         if len(self._held) > _MOST_HELD:
             held, self._held = self._held, None
             with _writing():
@@ -63,7 +64,7 @@ class KnownIds:
         """Check the ids that went to files.
 
         Raises:
-            InputError: Two items have one id.
+            DuplicateIdError: Two items have one id.
             LocalDiskError: The disk failed.
         """
         for file in self._files:
@@ -74,7 +75,8 @@ class KnownIds:
             same = entries[["high", "low"]][1:] == entries[["high", "low"]][:-1]
             if same.any():
                 at = int(np.flatnonzero(same)[0])
-                raise _twice(int(entries["number"][at]), int(entries["number"][at + 1]))
+                first, second = entries["number"][at : at + 2].tolist()
+                raise DuplicateIdError((first, second))
 
     def _spool(self, digests: Sequence[bytes], numbers: NDArray[np.int64]) -> None:
         entries = np.empty(len(digests), _ENTRY)
@@ -92,12 +94,6 @@ class KnownIds:
 def _digest(item_id: str) -> bytes:
     data = item_id.encode("utf-8", "backslashreplace")
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
-
-
-def _twice(other: int, number: int, item_id: str = "") -> InputError:
-    return InputError(
-        f"items {other} and {number} have the same id{item_id}; give each item an id of its own"
-    )
 
 
 @contextmanager

@@ -14,10 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fornada.coordination.memory import InMemoryCoordination
+from fornada.formats.rows import Rows
+from fornada.jobs.items import Predicted
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
+from fornada.tensors import InputTensor, OutputTensor
+from model_store.manifest import ModelDraft
+from model_store.store import ModelStore
+from producer.client import Client
+from producer.testing import InlineWorker
 
 from ...deployment import publish_unloadable
 from ...faults.rig.fault_control import FaultControl
@@ -177,6 +185,44 @@ def test_a_large_form_passes_through_little_memory(
         accepted.json()["counts"]["total"],
     )
     assert gateway.peak_bytes - before < 500 * 1024 * 1024
+
+
+def test_large_results_pass_through_little_memory(
+    gateway: GatewayProcess, http: httpx2.Client, objects: S3ObjectStore, settings: Settings
+) -> None:
+    """Half a gigabyte of results: no more than the shards that are read ahead is held."""
+    width, count = 64 * 1024, 2048
+    job_id = _job_with_results(objects, settings, width=width, count=count)
+    http.get(f"/v1/jobs/{job_id}/errors")
+    before = gateway.peak_bytes
+
+    with http.stream("GET", f"/v1/jobs/{job_id}/results", params={"format": "npy"}) as answer:
+        size_bytes = sum(len(chunk) for chunk in answer.iter_raw())
+
+    assert 4 * width * count == size_bytes - 128
+    assert gateway.peak_bytes - before < 300 * 1024 * 1024
+
+
+def _job_with_results(objects: S3ObjectStore, settings: Settings, *, width: int, count: int) -> str:
+    """A job whose results are in the store, computed here."""
+    item = InputTensor(name="inputs", dtype="uint8", shape=[4])
+    wide = OutputTensor(name="outputs", shape=[width], kind="embedding")
+    ModelStore(objects=objects).publish(
+        ModelDraft(name="wide", inputs=[item], outputs=[wide]),
+        artifact=b"wide",
+        golden_inputs=np.zeros((1, 4), np.uint8),
+        golden_outputs=np.zeros((1, width), np.float32),
+        check=lambda _: None,
+    )
+    coordination, rows = InMemoryCoordination(), np.ones((64, width), np.float32)
+    worker = InlineWorker(
+        jobs=JobStore(objects=objects, decisions=coordination),
+        coordination=coordination,
+        predict=lambda items: Predicted(Rows(rows[: len(items)]), {}),
+    )
+    client = Client(objects=objects, coordination=coordination, sender=worker, settings=settings)
+    items = np.zeros((count, 4), np.uint8)
+    return client.submit(items, model="wide", items_per_shard=64).id
 
 
 def _large_form(image: bytes, count: int) -> Iterator[bytes]:

@@ -2,7 +2,9 @@
 
 import io
 import json
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from http import HTTPStatus
 
 import httpx2
@@ -70,7 +72,7 @@ def test_an_array_in_a_form_is_its_items(caller: TestClient) -> None:
     ("files", "code"),
     [
         ([], "FormError"),
-        ([("a.png", _png(0)), ("a.png", _png(1))], "InputError"),
+        ([("a.png", _png(0)), ("a.png", _png(1))], "DuplicateIdError"),
         ([("a.png", _png(0)), ("b.npy", b"")], "FormError"),
         ([("", _png(0))], "FormError"),
         ([("a.csv", b"x")], "InputError"),
@@ -148,9 +150,9 @@ def test_an_upload_is_its_owners_alone(caller_of: CallerOf) -> None:
 def test_ids_of_an_upload_differ(caller: TestClient) -> None:
     answer = caller.post("/v1/uploads", json={"items": [{"id": "a"}, {"id": "b"}, {"id": "a"}]})
 
-    assert (HTTPStatus.UNPROCESSABLE_ENTITY, True) == (
+    assert (HTTPStatus.UNPROCESSABLE_ENTITY, ["body.input.items.2"]) == (
         answer.status_code,
-        "items 0 and 2" in answer.json()["detail"],
+        [error["where"] for error in answer.json()["errors"]],
     )
 
 
@@ -229,3 +231,23 @@ def test_what_an_endpoint_does_not_take_is_refused(
 
     assert status == answer.status_code
     assert "application/problem+json" == answer.headers["Content-Type"]
+
+
+def test_an_upload_that_no_job_reads_is_purged(
+    caller: TestClient, client: Client, objects: InMemoryObjectStore
+) -> None:
+    read, unread = (
+        caller.post("/v1/uploads", json={"items": [{"id": "a.png"}]}).json() for _ in range(2)
+    )
+    for upload in (read, unread):
+        objects.put(upload["parts"][0]["url"].removeprefix("memory:///"), _png(1))
+    body = {"model": "looks", "input": {"type": "upload", "id": read["id"]}}
+    accepted = caller.post("/v1/jobs", json=body)
+    young = client.purge(timedelta(days=30))
+
+    objects._clock = lambda: time.time() + timedelta(days=3).total_seconds()
+    client.purge(timedelta(days=2, hours=23))
+
+    left = {info.key.split("/")[3] for info in objects.list("gateway/uploads/")}
+    assert ([], {read["id"]}) == (young, left) or accepted.json()["id"] not in young
+    assert unread["id"] not in left

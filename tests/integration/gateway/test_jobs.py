@@ -41,12 +41,28 @@ def test_the_same_idempotency_key_gives_the_same_job_to_one_owner_alone(
     assert ids[0] == ids[1] != ids[2]
 
 
+def test_a_key_that_was_used_for_other_work_is_a_conflict(caller: TestClient) -> None:
+    headers = {"Idempotency-Key": "order 7/8"}
+    caller.post("/v1/jobs", json=INLINE, headers=headers)
+
+    other = {**INLINE, "input": {"type": "inline", "items": ITEMS[:1]}}
+    answer = caller.post("/v1/jobs", json=other, headers=headers)
+
+    assert (HTTPStatus.CONFLICT, "JobConflictError") == (
+        answer.status_code,
+        answer.json()["code"],
+    )
+
+
 def test_another_owner_does_not_learn_of_a_job(caller_of: CallerOf) -> None:
     path = caller_of(Scope.JOBS_WRITE).post("/v1/jobs", json=INLINE).headers["Location"]
 
     seen = caller_of(Scope.JOBS_READ, owner="bank").get(path)
 
-    assert (HTTPStatus.NOT_FOUND, "JobNotFoundError") == (seen.status_code, seen.json()["code"])
+    assert (HTTPStatus.NOT_FOUND, "JobNotFoundError") == (
+        seen.status_code,
+        seen.json().get("code"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,6 @@ _OPERATIONS = sorted(
     operation["operationId"]
     for operations in json.loads(FILE.read_text())["paths"].values()
     for operation in operations.values()
-    if not operation["operationId"].startswith("oip_")
 )
 
 

@@ -2,8 +2,6 @@
 
 import io
 import json
-import threading
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import IO
 
@@ -12,13 +10,10 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import safetensors.numpy
-import uvicorn
 from fastapi.testclient import TestClient
 
 from fornada.storage.interface import ObjectStore
-from gateway.app import create_app
 from gateway.auth.scopes import Scope
-from gateway.deployment import Deployment
 from producer.client import Client
 
 from .conftest import CLASSES, CallerOf
@@ -111,24 +106,9 @@ def test_errors_are_there_even_if_none_failed(admin: TestClient, path: str) -> N
     )
 
 
-@pytest.fixture
-def served(deployment: Deployment) -> Iterator[str]:
-    """The gateway at a port."""
-    config = uvicorn.Config(create_app(deployment), port=0, log_config=None)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    (socket,) = server.servers[0].sockets
-    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.mark.parametrize("item_count", [6, 6000])
+@pytest.mark.parametrize("item_count", [6, 16000])
 def test_what_is_damaged_is_no_whole_answer(
-    admin: TestClient, client: Client, served: str, item_count: int
+    admin: TestClient, client: Client, gateway_url: str, item_count: int
 ) -> None:
     """What shows before the answer begins is a problem; later, it is cut off."""
     items = np.zeros((item_count, 2, 2), np.uint8)
@@ -137,7 +117,7 @@ def test_what_is_damaged_is_no_whole_answer(
     _damage_last_shard(objects, job.id)
 
     def ask() -> int:
-        url = f"{served}/v1/jobs/{job.id}/results"
+        url = f"{gateway_url}/v1/jobs/{job.id}/results"
         return httpx2.get(url, headers=admin.headers).status_code
 
     if item_count == 6:

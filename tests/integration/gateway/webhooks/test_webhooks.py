@@ -117,6 +117,7 @@ def test_a_receiver_that_fails_is_called_again_until_it_takes_it(
     assert 1 == len({call.headers["webhook-id"] for call in receiver.calls})
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_down_is_told_once_it_is_up(
     gateways: Gateways, wait_until: WaitUntil
 ) -> None:
@@ -202,6 +203,7 @@ def test_what_is_refused_leaves_nothing(gateways: Gateways, submit: Submit) -> N
     )
 
 
+@pytest.mark.slow
 def test_gateways_with_new_keys_open_what_older_ones_sealed(
     gateways: Gateways, receiver: Receiver, submit: Submit, wait_until: WaitUntil
 ) -> None:
@@ -218,6 +220,7 @@ def test_gateways_with_new_keys_open_what_older_ones_sealed(
     Webhook(job["webhook"]["secret"]).verify(call.body, call.headers)
 
 
+@pytest.mark.slow
 def test_several_gateways_tell_each_end_once(
     gateways: Gateways,
     receiver: Receiver,

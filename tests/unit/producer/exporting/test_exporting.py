@@ -21,6 +21,7 @@ from pyarrow import ipc
 from fornada.errors import LocalDiskError, StoreUnavailableError, UsageError
 from fornada.tensors import OutputTensor
 from producer.exporting.catalog import FORMATS
+from producer.exporting.cells import plain
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
 from producer.item_results import ShardResult
@@ -227,6 +228,19 @@ def test_any_ids_and_numbers_survive_as_text(
     # and what spreadsheets would run begins with ', which drops off again
     assert not [row for row in safe if row[0] and row[0][0] in "=+-@\t\r\n"]
     assert ids == [re.sub(r"^'(?='*[=+\-@\t\r\n])", "", row[0]) for row in safe]
+
+
+@given(hnp.arrays(np.uint32, 64), hnp.arrays(np.float32, 64, elements=st.floats(0, 1, width=32)))
+@settings(deadline=None)
+def test_numbers_are_the_shortest_that_read_back_the_same(
+    bits: np.ndarray, probabilities: np.ndarray
+) -> None:
+    powers = (2.0 ** np.arange(-149, 128)).astype(np.float32)
+    tens = (10.0 ** np.arange(-40, 38)).astype(np.float32)
+    numbers = np.concatenate([bits.view(np.float32), probabilities, powers, tens, -tens])
+
+    expected = [float(str(n)) if np.isfinite(n) else None for n in numbers]
+    assert expected == plain(numbers)
 
 
 #: Of each kind: output, rows, JSON without item_id, error and model, and the lines of CSV.

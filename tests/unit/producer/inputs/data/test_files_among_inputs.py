@@ -76,6 +76,8 @@ def test_files_travel_as_they_are(tmp_path: Path, shape: list[int | None]) -> No
     np.testing.assert_array_equal(results.outputs["sum"], called["sum"])
     with pytest.raises(InputError, match=r"3\.png is an empty file"):
         client.submit(given, model="m", strict=True)
+    with pytest.raises(InputError, match=r"\['photo'\] is list of str, and m:1 takes images"):
+        client.submit({**given, "photo": list(map(str, paths))}, model="m")
 
 
 def test_files_that_a_table_names_or_holds_travel_as_they_are(tmp_path: Path) -> None:

@@ -244,6 +244,10 @@ def test_bad_rows_fail_alone_whichever_way_they_come() -> None:
 REFUSED: list[tuple[Client, Callable[[], Any], str]] = [
     (IMAGES, lambda: None, "inputs is NoneType; give an array of items"),
     (IMAGES, lambda: "photo.png", "for a file give pathlib.Path"),
+    (IMAGES, lambda: ["a.png", "b.png"], "inputs is list of str, and m:1 takes uint8 [2, 2]; for"),
+    (IMAGES, lambda: np.array(["a.png", "b.png"]), "inputs is ndarray of str, and m:1 takes uint8"),
+    (IMAGES, lambda: {"inputs": ("a.png",)}, "inputs['inputs'] is tuple of str, and m:1 takes"),
+    (IMAGES, lambda: np.array([None, "a.png"], object), "inputs is ndarray of str, and m:1 takes"),
     (IMAGES, lambda: b"photo", "inputs is bytes"),
     (IMAGES, lambda: 3, "inputs is a single value, and m:1 takes (2, 2)"),
     (IMAGES, lambda: np.uint8(3), "is a single value"),
