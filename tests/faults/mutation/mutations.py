@@ -1534,7 +1534,9 @@ MUTATIONS = (
     Mutation(
         name="forms-of-any-site-taken",
         path="gateway/console/viewers.py",
-        old='if not deployment.sessions.is_form_token(request.cookies.get(COOKIE, ""), form_token):',
+        old=(
+            'if not deployment.sessions.is_form_token(request.cookies.get(COOKIE, ""), form_token):'
+        ),
         new="if False:",
         tests=(f"{_CONSOLE_PAGES}a_form_without_the_sessions_token_changes_nothing",),
     ),
