@@ -34,6 +34,8 @@ class JobStatus:
     shards_dead: int | None
     shards_running: int
     shards_queued: int
+    #: Those of `shards_queued` that are not in the queue, which is full or lost them.
+    shards_waiting: int | None
     #: How often shards were begun.
     attempts: int | None
     #: Photographs whose EXIF orientation the model's preprocessing ignores, once the job has ended.
@@ -70,6 +72,7 @@ def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
         shards_dead=final.shards_dead,
         shards_running=0,
         shards_queued=0,
+        shards_waiting=0,
         attempts=final.attempts,
         orientations_ignored=final.orientations_ignored,
         created_at=manifest.created_at,
@@ -95,6 +98,7 @@ def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
     items_dead = sum(item_counts[shard] for shard in dead)
     items_failed = items_dead + progress.item_errors if progress.counted else None
     running = len(running_shards - done)
+    held = {s for s in (*done, *progress.leased, *progress.enqueued) if s < shards}
     started_at = progress.started_at or manifest.created_at
     # Without Redis there is no better clock than this machine's.
     at = progress.at or now()
@@ -113,6 +117,7 @@ def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
         shards_dead=len(dead) if progress.counted else None,
         shards_running=running,
         shards_queued=shards - len(done) - running,
+        shards_waiting=None if progress.at is None else shards - len(held),
         attempts=progress.attempts if progress.counted else None,
         orientations_ignored=None,
         created_at=manifest.created_at,
@@ -141,6 +146,7 @@ def unreadable_status(job_id: str, why: str, *, created_at: datetime) -> JobStat
         shards_dead=None,
         shards_running=0,
         shards_queued=0,
+        shards_waiting=0,
         attempts=None,
         orientations_ignored=None,
         created_at=created_at,

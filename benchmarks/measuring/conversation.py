@@ -32,6 +32,7 @@ class Conversation:
         self, process: subprocess.Popen[str], *, memory: MemoryWatch, log_path: Path
     ) -> None:
         self.memory = memory
+        self.pid = process.pid
         self.started_at = time.time()
         self._process = process
         self._log_path = log_path

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contract import BUCKET, Done, Task, from_npy, output_key
+from benchmarks.measuring import process_tree
 from benchmarks.measuring.conversation import ContenderError, Conversation, started
 from benchmarks.measuring.servers import Servers, input_key
 from benchmarks.registry import Contender
@@ -172,10 +173,13 @@ class _Visit:
         timeout_s = self._measurement.limits.task_s
         passes: list[Figures] = []
         while not passes or not self._measurement.is_enough(self._contender, passes):
+            before_s = process_tree.cpu_s(self._conversation.pid)
             done, seconds, difference = self._ask(workload, warm=False, timeout_s=timeout_s)
+            spent_s = process_tree.cpu_s(self._conversation.pid) - before_s
             passes.append(
                 {
                     **done.figures,
+                    "cpu_us": 1e6 * spent_s / done.items,
                     "items": done.items,
                     "seconds": seconds,
                     "rate": done.items / seconds,

@@ -98,6 +98,20 @@ def _of_process(pid: int) -> tuple[int, int]:
         return 0, 0
 
 
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, of its descendants, and of those that ended as its children."""
+    return sum(map(_cpu_s, {pid} | below(pid)))
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    # utime, stime, cutime and cstime.
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 class MemoryWatch:
     """Watches the resident memory of a process and its descendants; a context manager.
 

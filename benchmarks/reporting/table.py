@@ -7,6 +7,8 @@ from benchmarks.reporting.targets import MissingFigureError, composed_limit_of
 from benchmarks.workloads import WORKLOADS
 
 _HUNDRED = 100
+#: Figures of calls: title, name and decimal places.
+_OF_CALLS = (("p50 ms", "p50_ms", 1), ("p99 ms", "p99_ms", 1), ("CPU us", "cpu_us", 0))
 
 
 def report_of(record: dict[str, Any]) -> str:
@@ -56,9 +58,9 @@ def _workload(record: dict[str, Any], workload: str) -> str:
     if not found:
         return ""
     has_latency = any("p99_ms" in figures for _, figures in found)
-    extra = ["p50 ms", "p99 ms"] if has_latency else []
-    empty = [""] * len(extra)
-    rows = [["", "items/s", "items a pass", "max abs diff", *extra]]
+    of_calls = _OF_CALLS if has_latency else ()
+    empty = [""] * len(of_calls)
+    rows = [["", "items/s", "items a pass", "max abs diff", *(title for title, _, _ in of_calls)]]
     for name, figures in sorted(found, key=lambda pair: -float(pair[1]["rate"])):
         label = record["contenders"][name]["label"]
         diff = record["contenders"][name]["max_abs_diff"].get(workload)
@@ -68,19 +70,17 @@ def _workload(record: dict[str, Any], workload: str) -> str:
                 rate(figures["rate"]),
                 f"{figures['items']:,.0f}",
                 "-" if diff is None else f"{diff:.1e}",
-                *([_ms(figures, "p50_ms"), _ms(figures, "p99_ms")] if has_latency else []),
+                *(_figure(figures, figure, places) for _, figure, places in of_calls),
             ]
         )
         if "steady_rate" in figures:
-            rows.append(
-                [f"{label}, steady", rate(figures["steady_rate"]), "", "", *["" for _ in extra]]
-            )
+            rows.append([f"{label}, steady", rate(figures["steady_rate"]), "", "", *empty])
     rows += [[*row, *empty] for row in _composed(record, workload)]
     return f"{workload}: {WORKLOADS[workload]}\n{lined_up(rows)}"
 
 
-def _ms(figures: dict[str, Any], name: str) -> str:
-    return f"{figures[name]:.1f}" if name in figures else "-"
+def _figure(figures: dict[str, Any], name: str, places: int) -> str:
+    return f"{figures[name]:,.{places}f}" if name in figures else "-"
 
 
 def _composed(record: dict[str, Any], workload: str) -> list[list[str]]:

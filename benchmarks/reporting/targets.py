@@ -77,6 +77,11 @@ def targets_of(engine: str) -> list[Target]:
         faster = max(figure(medians, peer, "predict") for peer in ("litserve", "bentoml"))
         return figure(medians, fornada, "predict") / faster
 
+    def over_http(medians: Medians) -> float:
+        ours = max(figure(medians, f"{name}-{engine}", "predict") for name in ("gateway", "infer"))
+        peers = ("litserve", "bentoml", "mlserver")
+        return ours / max(figure(medians, peer, "predict") for peer in peers)
+
     def start(medians: Medians) -> float:
         return figure(medians, fornada, "mlp", "since_worker_start_s")
 
@@ -93,6 +98,7 @@ def targets_of(engine: str) -> list[Target]:
         ("mlp / Celery template", 120.0, 200.0, over("mlp", "template")),
         ("cnn / in-process limit", 0.93, 0.98, over("cnn", f"limit-{engine}")),
         ("predict / faster of LitServe, BentoML", 1.0, 2.0, over_servers),
+        ("gateway / fastest of LitServe, BentoML, MLServer", 1.0, 1.3, over_http),
     ]
     openvino = engine == "openvino"
     return [

@@ -34,6 +34,7 @@ class ShardCounts(BaseModel):
     done: int
     running: int
     queued: int
+    waiting: int | None = Field(description="Not in the queue, which is full or lost them.")
     dead: int | None
 
 
@@ -93,7 +94,8 @@ class JobDocument(BaseModel):
                 total=status.shards,
                 done=status.shards_done,
                 running=status.shards_running,
-                queued=status.shards_queued,
+                queued=status.shards_queued - (status.shards_waiting or 0),
+                waiting=status.shards_waiting,
                 dead=status.shards_dead,
             ),
             created_at=status.created_at,

@@ -12,6 +12,7 @@ from gateway.auth.callers import bearer, caller_of, deployment_of
 from gateway.auth.scopes import Scope
 from gateway.http.direct_paths import DirectPath
 from gateway.http.problems import WrongField, problem_response, with_problems
+from gateway.predicting.bodies import LARGE_BYTES
 from gateway.predicting.inputs import (
     JSON,
     NPY,
@@ -28,8 +29,6 @@ _DEFAULT_TIMEOUT_S = 10.0
 _MOST_TOP = 1000
 #: More failed items are counted and not listed.
 _MOST_LISTED = 20
-#: Larger outputs are written in a thread.
-_LARGE_BYTES = 64 * 1024
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _DESCRIBED: dict[str, Any] = {
     "parameters": [
@@ -98,12 +97,13 @@ async def predict(request: Request) -> Response:
     media_type, write = writer_of(request.headers.get("accept"))
     timeout_s, top_k = _wanted(request)
     model = await client.recent_model(request.path_params["model"])
-    inputs = await inputs_of(request, model)
     try:
-        result = await client.predict_with(inputs, model=model, timeout_s=timeout_s)
+        with request.app.state.large_bodies.room_for(request.headers):
+            inputs = await inputs_of(request, model)
+            result = await client.predict_with(inputs, model=model, timeout_s=timeout_s)
         if len(result.errors) == result.item_count:
             result.checked()
-        if size_bytes(result) > _LARGE_BYTES:
+        if size_bytes(result) > LARGE_BYTES:
             data = await run_in_threadpool(write, result, top_k)
         else:
             data = write(result, top_k)

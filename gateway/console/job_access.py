@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import cached_property
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Request
@@ -81,6 +82,11 @@ class View:
         self.manifest = manifest
         self.final = now if isinstance(now, JobFinal) else None
         self.progress = now if isinstance(now, Progress) else None
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The number of each shard's first item."""
+        return self.manifest.shards.starts
 
     @property
     def status(self) -> JobStatus:

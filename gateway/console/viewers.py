@@ -12,7 +12,7 @@ from gateway.auth.errors import ForbiddenError, UnauthenticatedError
 from gateway.auth.principal import Principal
 from gateway.auth.scopes import Scope
 from gateway.auth.sessions import COOKIE
-from gateway.console.pages import pages_of
+from gateway.console.pages import PART, pages_of
 
 
 class LoginNeededError(UnauthenticatedError, fault="caller", http_status=401):
@@ -76,6 +76,11 @@ class Visit:
     def principal(self) -> Principal:
         """What they may do."""
         return self.viewer.principal
+
+    @property
+    def wants_part(self) -> bool:
+        """Whether a page that is open already asks for a part of it."""
+        return PART in self.request.query_params
 
     def render(self, template: str, *, http_status: int = 200, **values: Any) -> HTMLResponse:
         """As `Pages.render`."""

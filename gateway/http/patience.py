@@ -63,7 +63,8 @@ class _Exchange:
         self._send = send
         self._idle_s = idle_s
         self._rate = rate
-        self._began_s = time.monotonic()
+        #: For the client alone: what the gateway takes to go on is not the client's fault.
+        self._waited_s = 0.0
         self._received_bytes = 0
         self._has_body = False
         self.has_begun = False
@@ -72,15 +73,17 @@ class _Exchange:
         if self._has_body:
             # The client has sent all; what comes is that it is gone.
             return await self._receive()
-        due_s = self._began_s + self._idle_s + self._received_bytes / self._rate
+        left_s = self._idle_s + self._received_bytes / self._rate - self._waited_s
+        began_s = time.monotonic()
         try:
-            async with asyncio.timeout(max(0.0, due_s - time.monotonic())):
+            async with asyncio.timeout(min(self._idle_s, max(0.0, left_s))):
                 message = await self._receive()
         except TimeoutError:
             raise SlowClientError(
                 f"the request's body came too slowly, {self._received_bytes} bytes so far; send "
                 f"it at {self._rate:g} bytes a second or more"
             ) from None
+        self._waited_s += time.monotonic() - began_s
         self._received_bytes += len(message.get("body", b""))
         self._has_body = not message.get("more_body", False)
         return message

@@ -22,9 +22,9 @@ from fornada.logs import get_logger
 
 log = get_logger(__name__)
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 1024 * 1024
 #: Chunks that wait for the reader.
-_MOST_WAITING = 4
+_MOST_WAITING = 8
 #: Answers that are written at a time, each with a thread of its own.
 MOST_STREAMS = 256
 
@@ -142,7 +142,8 @@ class _Pipe:
         """Write all; the writer's errors reach the reader."""
         try:
             write(cast("IO[bytes]", self))
-            self._pass_on(bytes(self._buffer))
+            if self._buffer:
+                self._pass_on(bytes(self._buffer))
             # The end.
             self._pass_on(b"")
         except ReaderGoneError:
@@ -157,13 +158,19 @@ class _Pipe:
 
     def write(self, data: Any) -> int:
         """Take bytes, as a file does; waits while the reader is far behind."""
-        count = memoryview(data).nbytes
-        self._buffer += data
-        self._size_bytes += count
-        if len(self._buffer) >= _CHUNK_BYTES:
+        size_bytes = memoryview(data).nbytes
+        self._size_bytes += size_bytes
+        if len(self._buffer) + size_bytes < _CHUNK_BYTES:
+            self._buffer += data
+            return size_bytes
+        if self._buffer:
             self._pass_on(bytes(self._buffer))
             self._buffer.clear()
-        return count
+        # One copy of what may be a whole shard, a chunk at a time.
+        view = memoryview(data).cast("B")
+        for start in range(0, size_bytes, _CHUNK_BYTES):
+            self._pass_on(bytes(view[start : start + _CHUNK_BYTES]))
+        return size_bytes
 
     def tell(self) -> int:
         """The bytes that were written."""
@@ -182,12 +189,17 @@ class _Pipe:
             FornadaError: What the writer raised.
             ReaderGoneError: The client is gone.
         """
-        taking = asyncio.create_task(self._chunks.get())
-        await asyncio.wait({taking, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not taking.done():
-            taking.cancel()
+        if self._chunks.empty():
+            taking = asyncio.create_task(self._chunks.get())
+            await asyncio.wait({taking, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not taking.done():
+                taking.cancel()
+                raise ReaderGoneError
+            chunk = taking.result()
+        elif gone.done():
             raise ReaderGoneError
-        chunk = taking.result()
+        else:
+            chunk = self._chunks.get_nowait()
         if isinstance(chunk, Exception):
             raise chunk
         self._room.release()

@@ -25,13 +25,11 @@ from gateway.oip.documents import (
 from gateway.oip.requests import Given, given_tensors, parsed, timeout_of
 from gateway.oip.responses import Answer, answer_of
 from gateway.oip.routing import OipRoute, with_errors
-from gateway.predicting.bodies import read_body
+from gateway.predicting.bodies import LARGE_BYTES, read_body
 from gateway.predicting.outputs import size_bytes
 from model_store.manifest import ModelManifest
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
-#: Larger bodies and outputs are read and written in a thread.
-_LARGE_BYTES = 64 * 1024
 _BINARY: dict[str, Any] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
 }
@@ -155,10 +153,11 @@ async def infer(request: Request) -> Response:
     path = request.path_params
     name, version = path["model"], path.get("version")
     model = await client.recent_model(name if version is None else _version_of(name, version))
-    body = await read_body(request)
-    length = request.headers.get(_HEADER_LENGTH)
-    wanted, given = await _apart(len(body), _read, body, length, model)
-    result = await client.predict_with(given, model=model, timeout_s=timeout_of(wanted))
+    with request.app.state.large_bodies.room_for(request.headers):
+        body = await read_body(request)
+        length = request.headers.get(_HEADER_LENGTH)
+        wanted, given = await _apart(len(body), _read, body, length, model)
+        result = await client.predict_with(given, model=model, timeout_s=timeout_of(wanted))
     answer: Answer = await _apart(size_bytes(result), answer_of, wanted, result)
     if answer.json_bytes is None:
         return Response(answer.body, media_type="application/json")
@@ -185,7 +184,7 @@ def _read(
 
 async def _apart(work_bytes: int, work: Any, *args: Any) -> Any:
     """What `work` returns, which runs in a thread if it takes long."""
-    if work_bytes > _LARGE_BYTES:
+    if work_bytes > LARGE_BYTES:
         return await run_in_threadpool(work, *args)
     return work(*args)
 

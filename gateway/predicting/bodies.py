@@ -1,8 +1,10 @@
 """The body of a request for a prediction, within its limit."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
 from fastapi import Request
+from starlette.datastructures import Headers
 
 from fornada.errors import FornadaError
 from gateway.http.body_limits import MediaTypeError, TooLargeError
@@ -11,8 +13,47 @@ from gateway.http.body_limits import MediaTypeError, TooLargeError
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
+#: Large bodies that a gateway has in memory at a time.
+MOST_LARGE_BODIES = 16
+#: A larger body is read in a thread, and counted.
+LARGE_BYTES = 64 * 1024
+
+
 class NotAcceptableError(FornadaError, fault="caller", http_status=406):
     """An answer cannot be written as the request wants it."""
+
+
+class BusyError(FornadaError, fault="transient"):
+    """The gateway has too much in memory for now; the same request may pass later."""
+
+
+class LargeBodies:
+    """Counts the large bodies in memory, of one event loop; more of them are refused."""
+
+    def __init__(self, most: int = MOST_LARGE_BODIES) -> None:
+        self._left = most
+
+    @contextmanager
+    def room_for(self, headers: Headers) -> Iterator[None]:
+        """Hold room for a body, if it is large or does not say, during the block.
+
+        Raises:
+            BusyError: There is none.
+        """
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) <= LARGE_BYTES:
+            yield
+            return
+        if not self._left:
+            raise BusyError(
+                f"the gateway has {MOST_LARGE_BODIES} bodies of over {LARGE_BYTES} bytes in memory "
+                "already; send it again"
+            )
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
 
 
 async def read_body(request: Request) -> bytes:

@@ -22,7 +22,7 @@ from fornada.formats.npy import from_npy
 from fornada.formats.tensor_file import from_tensor_file, needs_tensor_file
 from fornada.tensors import InputTensor
 from gateway.http.body_limits import MediaTypeError
-from gateway.predicting.bodies import body_parts, read_body
+from gateway.predicting.bodies import LARGE_BYTES, body_parts, read_body
 from model_store.manifest import ModelManifest
 from producer.inputs.interface import ImageFile, Inputs
 
@@ -38,8 +38,6 @@ TYPES_IN_WORDS = (
 )
 #: Parts of a form: an image each.
 _MOST_FILES = 1000
-#: A larger body is read in a thread.
-_LARGE_BYTES = 64 * 1024
 _NPY_MAGIC = b"\x93NUMPY"
 _WHERE = "the body"
 
@@ -73,7 +71,7 @@ async def inputs_of(request: Request, model: ModelManifest) -> Inputs:
     data = await read_body(request)
     if not data:
         raise InputError(f"the request has no body; send items as {TYPES_IN_WORDS}")
-    if len(data) > _LARGE_BYTES:
+    if len(data) > LARGE_BYTES:
         return await run_in_threadpool(_inputs, data, kind, model)
     return _inputs(data, kind, model)
 

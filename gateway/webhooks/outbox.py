@@ -11,11 +11,14 @@ from fornada.errors import MessageError, ObjectNotFoundError
 from fornada.keys import gateway as gateway_keys
 from fornada.logs import get_logger
 from fornada.records import Name, Record, now
+from fornada.storage.checked_reads import read_bounded
 from fornada.storage.interface import ObjectStore
 from gateway.webhooks.errors import WebhookNotFoundError
 
 log = get_logger(__name__)
 
+#: Of a webhook, with its attempts.
+_MOST_BYTES = 256 * 1024
 #: The latest attempts are kept.
 _KEPT_ATTEMPTS = 20
 
@@ -111,6 +114,15 @@ class Outbox:
         """The webhook as it was settled last."""
         return self._read(gateway_keys.told_webhook(job_id))
 
+    def has(self, job_id: str) -> bool:
+        """Whether the job has a webhook."""
+        return self.pending(job_id) is not None or self.told(job_id) is not None
+
+    def forget(self, job_id: str) -> None:
+        """Delete all that is known of the job's webhook."""
+        self.drop(job_id)
+        self._objects.delete(gateway_keys.told_webhook(job_id))
+
     def newest(self, job_id: str) -> JobWebhook:
         """The webhook as it stands.
 
@@ -147,7 +159,8 @@ class Outbox:
 
     def _read(self, key: str) -> JobWebhook | None:
         try:
-            return JobWebhook.from_json(self._objects.get(key).data, where=key)
+            data = read_bounded(self._objects, key, most_bytes=_MOST_BYTES)
+            return JobWebhook.from_json(data, where=key)
         except ObjectNotFoundError:
             return None
         except MessageError as exc:

@@ -14,6 +14,7 @@ from fornada.settings import Settings
 from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from producer.asynchronous.job import AsyncJob
+from producer.asynchronous.lookups import ModelLookups
 from producer.asynchronous.threads import Threads
 from producer.calls.loop_answers import LoopAnswers
 from producer.calls.outputs import CallResult, OnErrors, Prediction
@@ -59,7 +60,9 @@ class AsyncClient:
         self._answers: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopAnswers] = (
             WeakKeyDictionary()
         )
-        self._threads = Threads(ThreadPoolExecutor(_THREADS, thread_name_prefix="fornada-async"))
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="fornada-async")
+        self._threads = Threads(pool)
+        self._lookups = ModelLookups(client.predictions.models, pool)
         self._decoders = DecoderPool(_READERS)
         self._readers = Threads(self._decoders)
 
@@ -324,17 +327,9 @@ class AsyncClient:
         return await self._threads.run(self._client.model, model)
 
     async def recent_model(self, model: str) -> ModelManifest:
-        """As `model`, as it was a moment ago: what `predict` uses.
-
-        Raises:
-            FornadaError: As `Client.model`.
-        """
+        """As `model`, as it was a moment ago: what `predict` uses."""
         check_text(model, "model")
-        models = self._client.predictions.models
-        known = models.known(model)
-        if known is not None:
-            return known
-        return await self._threads.run(models.resolve, model)
+        return await self._lookups.recent(model)
 
     async def close(self) -> None:
         """End the client's threads; jobs are not affected."""

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -76,30 +77,35 @@ class Rows:
     carried: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
-        self._check_carried()
         names = Counter(column.name for column in self.columns)
         twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
+            carried = sorted({*twice} & {*self.carried_names})
+            if carried:
+                raise UsageError(
+                    f"there would be several columns named {', '.join(carried)}; name each once in "
+                    "--with-columns, or rename it in the table"
+                )
             raise UsageError(
                 f"{self.model} gives several columns named {', '.join(twice)}; use --format "
                 "safetensors, or publish it with other names"
             )
 
-    def _check_carried(self) -> None:
-        names = [column.name for column in self.carried]
-        of_results = {column.name for column in self._of_results}
-        for name in names:
-            if name in of_results or names.count(name) > 1:
-                raise UsageError(
-                    f"column {name!r} is there already; leave it out of --with-columns, or rename "
-                    "it in the table"
-                )
-
     @property
     def columns(self) -> list[Column]:
         """The columns."""
         first, *others = self._of_results
-        return [first, *self.carried, *others]
+        carried = zip(self.carried, self.carried_names, strict=True)
+        return [first, *(column._replace(name=name) for column, name in carried), *others]
+
+    @property
+    def carried_names(self) -> list[str]:
+        """The columns of the table by their names; one that results have too is `input.NAME`."""
+        own = {column.name for column in self._of_results}
+        # No format of lists fits all outputs, and a column is called the same in all formats.
+        with suppress(UsageError):
+            own |= set(self._flat_names())
+        return [f"input.{name}" if name in own else name for name, *_ in self.carried]
 
     @property
     def _of_results(self) -> list[Column]:
@@ -123,8 +129,7 @@ class Rows:
         Raises:
             UsageError: An output fits none.
         """
-        own = [self._name(rows, name) for rows in self.outputs for name in rows.flat_header()]
-        return ["item_id", *(column.name for column in self.carried), *own, "error", "model"]
+        return ["item_id", *self.carried_names, *self._flat_names(), "error", "model"]
 
     def flat_blocks(self, part: ItemResults) -> Iterator[list[list[Any]]]:
         """The cells of each of those columns as JSON values, a few rows at a time."""
@@ -136,6 +141,9 @@ class Rows:
                 flat += rows.flat_cells(own[at : at + count])
                 at += count
             yield [item_id, *flat, error, model]
+
+    def _flat_names(self) -> list[str]:
+        return [self._name(rows, name) for rows in self.outputs for name in rows.flat_header()]
 
     def _name(self, rows: OutputRows, name: str) -> str:
         output = rows.output

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import IO
 
 from fornada.errors import InputError, UsageError
 from fornada.formats.images import check_image_input
@@ -181,14 +182,17 @@ class _Reader:
             first_row += len(block.rows)
 
     def _texts(self, file: FoundFile) -> Iterator[ItemBlock]:
+        def opened() -> IO[bytes]:
+            return Path(file.path).open("rb")
+
         (taken,) = self.signature.inputs
-        path, model, where = Path(file.path), self.signature.model, file.where
+        model, where = self.signature.model, file.where
         most_bytes = self.max_file_bytes
         if file.kind == "lines":
-            lines = text_lines(path, taken, max_line_bytes=most_bytes, model=model, where=where)
+            lines = text_lines(opened, taken, max_line_bytes=most_bytes, model=model, where=where)
             yield from self._with_ids(lines, file)
             return
-        text = whole_text(path, taken, max_file_bytes=most_bytes, model=model, where=where)
+        text = whole_text(opened, taken, max_file_bytes=most_bytes, model=model, where=where)
         yield replace(text, item_ids=[self._id_of(file.path)])
 
     def _members(self, file: FoundFile) -> Iterator[ImageFile]:

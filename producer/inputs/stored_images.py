@@ -17,7 +17,7 @@ from fornada.parallel import in_parallel
 from fornada.storage.interface import ObjectInfo, ObjectStore
 from fornada.trust.input_prefixes import InputPrefixes
 from fornada.trust.object_names import bucket_flaw, key_flaw
-from producer.inputs.file_kinds import has_image_suffix
+from producer.inputs.file_kinds import has_image_suffix, is_named_as_text
 from producer.inputs.interface import Selection, StoredImages, listed
 from producer.inputs.tables.catalog import table_kind
 from producer.inputs.tables.interface import TABLE_KINDS, TableKind
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 #: SageMaker's lists of objects, or lines of JSON.
 _PERHAPS_LISTS = (".manifest", ".json")
 
-StoredKind = Literal["npy", "tar", "image"] | TableKind
+StoredKind = Literal["npy", "tar", "image", "text"] | TableKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +64,9 @@ def find_objects(
 ) -> list[FoundObject]:
     """The objects below the prefix that can be read, in key order.
 
-    By its name an object is a `.npy` array, a `.tar` archive, a table, or an image; by its first
-    bytes, too, if the name is of no kind. Others are noted as left out, and tables among images;
-    hidden objects are never looked at.
+    By its name an object is a `.npy` array, a `.tar` archive, a table, a text, or an image; by its
+    first bytes, too, if the name is of no kind. Others are noted as left out, and tables and texts
+    among images; hidden objects are never looked at.
 
     Args:
         stored: Which objects.
@@ -102,7 +102,7 @@ def find_objects(
             check_size(file, max_bytes)
             continue
         where = _where(info, stored.bucket)
-        stored.left_out.add(f"{where} is neither an image nor a .npy, .tar or table by its name")
+        stored.left_out.add(f"{where} is no image, and no .npy, .tar, table or text by its name")
     kept = _of_one_family(kept, stored)
     if stored.left_out.reasons and (strict or not kept):
         given = listed(stored.left_out.reasons, count=stored.left_out.count)
@@ -111,14 +111,15 @@ def find_objects(
 
 
 def _of_one_family(files: list[FoundObject], stored: StoredImages) -> list[FoundObject]:
-    """The files without tables, unless all are tables."""
-    others = [file for file in files if file.kind not in TABLE_KINDS]
-    if not others:
-        return files
-    for file in files:
-        if file.kind in TABLE_KINDS:
-            stored.left_out.add(f"{file.where} is a table, and others are not; name it alone")
-    return others
+    """The files without texts, unless all are; and those without tables, unless all are."""
+    texts: tuple[StoredKind, ...] = ("text",)
+    for kinds, what in ((texts, "text"), (TABLE_KINDS, "table")):
+        others = [file for file in files if file.kind not in kinds]
+        for file in files if others else []:
+            if file.kind in kinds:
+                stored.left_out.add(f"{file.where} is a {what}, and others are not; name it alone")
+        files = others or files
+    return files
 
 
 def _looked_at(info: ObjectInfo, *, objects: ObjectStore, bucket: str) -> FoundObject | None:
@@ -129,7 +130,7 @@ def _looked_at(info: ObjectInfo, *, objects: ObjectStore, bucket: str) -> FoundO
         kind = table_kind(head, info.key)
     elif kind is None:
         head = objects.get(info.key, bucket=bucket, max_bytes=HEAD_BYTES).data
-        kind = "image" if is_image(head) else None
+        kind = "image" if is_image(head) else "text" if is_named_as_text(info.key) else None
     return None if kind is None else FoundObject(info=info, bucket=bucket, kind=kind)
 
 

@@ -1,10 +1,9 @@
-"""Text files on this machine as items of a model of strings: an item a line, or an item a file."""
+"""Text files as items of a model of strings: an item a line, or an item a file."""
 
 import codecs
 import gzip
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, cast
 
 from fornada.errors import InputError
@@ -16,13 +15,14 @@ from producer.inputs.archives import too_large
 from producer.inputs.array_files import reading
 from producer.inputs.data.conversion import in_cells
 from producer.inputs.interface import ItemBlock
+from producer.inputs.tables.interface import Open
 
 _LINES_AT_A_TIME = 8192
 _BLOCK_BYTES = 4 * 1024 * 1024
 
 
 def text_lines(
-    path: Path, taken: InputTensor, *, max_line_bytes: int, model: str, where: str
+    opened: Open, taken: InputTensor, *, max_line_bytes: int, model: str, where: str
 ) -> Iterator[ItemBlock]:
     """The lines of a file in UTF-8, gzipped or not; an empty line is an empty text.
 
@@ -32,7 +32,7 @@ def text_lines(
         InputError: The model's strings have another shape, or the file is damaged.
         LocalDiskError: The disk failed.
     """
-    with reading(where), _opened(path) as stream:
+    with reading(where), _unpacked(opened) as stream:
         lines: list[bytes | str] = []
         size_bytes = 0
         for line in _lines(stream, max_line_bytes, where=where):
@@ -46,7 +46,7 @@ def text_lines(
 
 
 def whole_text(
-    path: Path, taken: InputTensor, *, max_file_bytes: int, model: str, where: str
+    opened: Open, taken: InputTensor, *, max_file_bytes: int, model: str, where: str
 ) -> ItemBlock:
     """A file in UTF-8, gzipped or not, as one item, which fails if it cannot be read.
 
@@ -56,7 +56,7 @@ def whole_text(
     """
     text: bytes | str
     try:
-        with reading(where), _opened(path) as stream:
+        with reading(where), _unpacked(opened) as stream:
             text = stream.read(max_file_bytes + 1).removeprefix(codecs.BOM_UTF8)
     except InputError as exc:
         text = str(exc)
@@ -93,8 +93,8 @@ def _block(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as file:
+def _unpacked(opened: Open) -> Iterator[IO[bytes]]:
+    with opened() as file:
         is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
         if not is_packed:

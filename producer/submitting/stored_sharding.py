@@ -1,7 +1,7 @@
 """Cut stored objects into shards; nothing is copied."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, Tabl
 from producer.inputs.tables.stored import url_fetcher
 from producer.submitting.shards import Shard, ShardLimits, StoredArchiveShard, StoredShard
 from producer.submitting.stored_tables import StoredShards, cut_tables
+from producer.submitting.stored_texts import cut_texts
 
 
 def cut_stored(
@@ -43,7 +44,7 @@ def cut_stored(
     A `.npy` object is a shard by itself: item dtype [items, *item_shape], give or take a last axis
     of 1. Image files are one item each and share shards; those in a `.tar` are read by range. Sizes
     and ETags are recorded, so that a worker notices an object that changed after submission. Of
-    Parquet tables only the footers are read; other tables are copied.
+    Parquet tables only the footers are read; other tables, and texts, are copied.
 
     Args:
         stored: Which objects.
@@ -114,6 +115,12 @@ def cut_found(
         )
     if table.is_given:
         raise UsageError(f"columns are for tables, and {found[0].where} is none; leave them out")
+    if found[0].kind == "text":
+        stored.left_out.log()
+        texts = cut_texts(
+            found, stored, objects=objects, signature=signature, limits=limits, strict=strict
+        )
+        return StoredShards(texts)
     taken = _only_input(signature, stored, found)
     arrays = [file for file in found if file.kind == "npy"]
 
@@ -130,19 +137,17 @@ def cut_found(
     item_counts = dict(zip(arrays, counts, strict=True))
     most_items = max(1, limits.file_bytes // max(1, fixed_bytes(signature.outputs)))
 
-    def shards() -> Iterator[Shard]:
-        for kind, run in groupby(found, key=lambda file: file.kind):
-            if kind == "npy":
-                for file in run:
-                    yield from _array_shards(file, item_counts[file], most_items)
-            elif kind == "image":
-                yield from _image_shards(run, limits)
-            else:
-                for file in run:
-                    members = stored_members(file, stored, objects=objects)
-                    yield from _archive_shards(file, members, limits)
+    def shards_of(file: FoundObject) -> Iterator[Shard]:
+        if file.kind == "npy":
+            return _array_shards(file, item_counts[file], most_items)
+        return _archive_shards(file, stored_members(file, stored, objects=objects), limits)
 
-    return StoredShards(_at_least_one(_numbered(shards()), stored))
+    runs = (
+        _image_shards(run, limits) if are_images else chain.from_iterable(map(shards_of, run))
+        for are_images, run in groupby(found, key=lambda file: file.kind == "image")
+    )
+    shards = chain.from_iterable(runs)
+    return StoredShards(_at_least_one(_numbered(shards), stored))
 
 
 def _only_input(

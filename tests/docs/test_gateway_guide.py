@@ -29,7 +29,7 @@ from gateway.http.streams import MOST_STREAMS
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
-from producer.testing import InlineWorker
+from producer.testing import InlineWorker, in_memory_client
 
 from ..integration.gateway.serving import served
 
@@ -104,6 +104,21 @@ def test_the_commands_of_the_guide_do_what_it_says(environ: dict[str, str], tmp_
         json.loads(line)["item_id"]
         for line in (tmp_path / "results.jsonl").read_text().splitlines()
     ]
+
+
+def test_a_celery_task_becomes_a_job_as_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (PAGE.parent / "from-celery.md").read_text()
+    (code,) = re.findall(r"^```python\n(from producer .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    client = in_memory_client(
+        model="churn", item_shape=[3], item_dtype="float32", classes=["stays", "leaves"]
+    )
+    monkeypatch.setattr(Client, "from_env", lambda: client)
+    names = {"rows": np.zeros((4, 3), np.float32)}
+
+    exec(code, names)
+
+    assert ["label", "score"] == [*names["results"].columns[:2]]
+    assert 4 == len(names["results"])
 
 
 def test_the_limits_of_the_guide_are_those_of_the_code() -> None:

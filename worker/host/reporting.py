@@ -17,6 +17,7 @@ log = get_logger(__name__)
 
 #: Over which the rate of items is taken.
 _WINDOW_S = 60.0
+_FORGOTTEN_WITHIN_S = 2.0
 
 
 class Work:
@@ -116,13 +117,9 @@ class Reporter:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and be forgotten."""
+        """End, and be forgotten, unless the server is silent: it may not hold up the end."""
         self._stop.set()
-        self._thread.join()
-        try:
-            self._board.forget_worker(self._name)
-        except BrokerError as exc:
-            log.debug("worker is forgotten later", error=str(exc))
+        self._thread.join(_FORGOTTEN_WITHIN_S)
 
     def report(self) -> WorkerReport:
         """The process now."""
@@ -141,11 +138,14 @@ class Reporter:
         )
 
     def _run(self) -> None:
-        while True:
-            try:
-                self._board.report(self.report())
-            except BrokerError as exc:
-                # Whoever consumes says so.
-                log.debug("worker report not written", error=str(exc))
-            if self._stop.wait(REPORT_EVERY_S):
-                return
+        while not self._stop.is_set():
+            self._try(lambda: self._board.report(self.report()))
+            self._stop.wait(REPORT_EVERY_S)
+        self._try(lambda: self._board.forget_worker(self._name))
+
+    def _try(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except BrokerError as exc:
+            # Whoever consumes says so.
+            log.debug("worker not reported", error=str(exc))

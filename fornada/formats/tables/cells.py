@@ -110,7 +110,7 @@ def _in_dtype(
 ) -> tuple[Array, dict[int, str]]:
     """A copy in another dtype; numbers that it cannot hold are errors."""
     if want.kind in "ui":
-        return _in_integers(numbers, want, name)
+        return in_integers(numbers, want, name)
     bad: NDArray[np.bool_] | None = None
     with np.errstate(over="ignore"):
         fitted = numbers.astype(want)
@@ -121,9 +121,16 @@ def _in_dtype(
     return fitted, {} if bad is None else _out_of_range(numbers, bad, want, name)
 
 
-def _in_integers(
+def in_integers(
     numbers: Array, want: np.dtype[np.generic], name: str
 ) -> tuple[Array, dict[int, str]]:
+    """A copy in a dtype of integers; place of a fraction or of what is out of its range -> why.
+
+    Args:
+        numbers: [values], without NaN.
+        want: The dtype.
+        name: Of the column.
+    """
     if np.can_cast(numbers.dtype, want):
         return numbers.astype(want), {}
     limits = np.iinfo(want.name)

@@ -66,7 +66,7 @@ class Cards:
         Raises:
             UsageError, StoreError: As `some`.
         """
-        manifest, place = view.manifest, place_of(view.manifest, item)
+        manifest, place = view.manifest, place_of(view, item)
         result = self.results.of(view, place.shard)
         pictured = pictured_input(manifest) is not None
         only_picture = pictured and len(manifest.takes) == 1
@@ -93,7 +93,7 @@ class Cards:
             InputError: It has none; says why.
             UsageError, StoreError: As `some`.
         """
-        manifest, place = view.manifest, place_of(view.manifest, item)
+        manifest, place = view.manifest, place_of(view, item)
         taken = pictured_input(manifest)
         if taken is None:
             raise InputError(f"the items of job {manifest.job_id} are no pictures")

@@ -55,7 +55,7 @@ def failed_page(
         StoreError: The store cannot be reached.
     """
     manifest = view.manifest
-    starts, reader = manifest.shards.starts, ShardReader(manifest, jobs=jobs)
+    starts, reader = view.starts, ShardReader(manifest, jobs=jobs)
     ends = [*starts[1:], manifest.item_count]
     shards = [n for n in _with_failed(view) if ends[n] > first_item]
     found: list[FailedItem] = []

@@ -23,6 +23,7 @@ from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.shard_items import fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import ObjectRef
+from gateway.console.job_access import View
 
 #: A shard that has to be read whole for one item.
 _MAX_SHARD_BYTES = 128 * 1024 * 1024
@@ -49,15 +50,15 @@ class Place:
     position: int
 
 
-def place_of(manifest: JobManifest, item: int) -> Place:
+def place_of(view: View, item: int) -> Place:
     """The place of item number `item`.
 
     Raises:
         UsageError: The job has no such item.
     """
+    manifest, starts = view.manifest, view.starts
     if not 0 <= item < manifest.item_count:
         raise UsageError(f"job {manifest.job_id} has {manifest.item_count} items, and no {item}")
-    starts = manifest.shards.starts
     shard = bisect.bisect_right(starts, item) - 1
     return Place(shard, item - starts[shard])
 
@@ -104,6 +105,8 @@ def _of_array(manifest: JobManifest, spec: ShardInput, position: int, jobs: JobS
     head = read(0, min(ref.size_bytes, MAX_HEADER_BYTES))
     shape, dtype, header_bytes = read_npy_header(head, where=ref.key)
     row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    if row_bytes > _MAX_SHARD_BYTES:
+        return GivenItem(why_missing="it is too large to be shown")
     first = header_bytes + spec.positions[position] * row_bytes
     if not shape or first + row_bytes > ref.size_bytes:
         return GivenItem(why_missing=f"{ref.key} has fewer items than the job says")

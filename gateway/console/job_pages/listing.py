@@ -75,6 +75,6 @@ def listing(
         ],
         filters=filters,
         states=list(JobState),
-        models=deployment.models.names(),
+        models=[] if visit.wants_part else deployment.models.names(),
         older=filters.older(to_cursor(page.next_before)),
     )

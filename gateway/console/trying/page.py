@@ -111,7 +111,7 @@ def _page(
     models: Sequence[ModelManifest] = (),
     wrong: FornadaError | None = None,
 ) -> HTMLResponse:
-    choices = _choices(deployment.models)
+    choices = [] if visit.wants_part else _choices(deployment.models)
     chosen = wanted.model or next(iter(choices), "")
     manifest = None
     if chosen:

@@ -1,8 +1,9 @@
 """One object that holds items, as blocks of the dtype and shape that a model takes."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from producer.inputs.interface import ItemBlock
 _BLOCK_BYTES = 16 * 1024 * 1024
 #: Bytes of a number in the largest dtype: what comes in may be wider than what a model takes.
 _NUMBER_BYTES = 8
+_NO_ERRORS: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +76,7 @@ class ArrayReader:
             InputError: It does not fit the model.
         """
         of_frame = is_frame(value)
-        for start, array in self._arrays(value, columns, where=where):
+        for start, array, errors in self._arrays(value, columns, where=where):
             self._check_no_text(value, array, where=where)
             if array.dtype.hasobject and array.ndim == 0 and not is_texts(array.item()):
                 raise InputError(f"{where} is {type_name(value)}; give an array of items")
@@ -89,8 +91,11 @@ class ArrayReader:
             if of_frame:
                 whole = shaped(whole, self.taken)
             self._check_item(whole.shape, where=where)
-            items = whole[np.newaxis] if self.is_one_item(whole.shape) else whole
-            yield from self._cut(items, start, where=where)
+            is_one = self.is_one_item(whole.shape)
+            if is_one and errors:
+                raise InputError(f"{where}: {next(iter(errors.values()))}; round it, or drop it")
+            items = whole[np.newaxis] if is_one else whole
+            yield from self._cut(items, start, where=where, errors=errors)
 
     def is_missing(self, value: Any) -> bool:
         """Whether a part of a stream is an item that is null, or a sequence without elements."""
@@ -112,16 +117,17 @@ class ArrayReader:
 
     def _arrays(
         self, value: Any, columns: Sequence[str] | None, *, where: str
-    ) -> Iterator[tuple[int, Array]]:
+    ) -> Iterator[tuple[int, Array, Mapping[int, str]]]:
         frame = frame_of(value, where=where)
         if frame is not None:
             yield from frame_arrays(
                 frame, self.taken, columns=columns, model=self.model, where=where
             )
         elif is_stored(value):
-            yield from self._stored_rows(value, where=where)
+            for first, rows in self._stored_rows(value, where=where):
+                yield first, rows, {}
         elif self.reads(value):
-            yield 0, as_array(value, of_text=self.takes_text, where=where)
+            yield 0, as_array(value, of_text=self.takes_text, where=where), {}
         elif isinstance(value, str):
             raise self._is_text(type_name(value), where=where)
         else:
@@ -178,19 +184,22 @@ class ArrayReader:
             return takes(shape, want)
         return fitted_shape(shape, want) is not None and fitted_shape(shape[1:], want) is None
 
-    def _cut(self, items: Array, first: int, *, where: str) -> Iterator[ItemBlock]:
+    def _cut(
+        self, items: Array, first: int, *, where: str, errors: Mapping[int, str] = _NO_ERRORS
+    ) -> Iterator[ItemBlock]:
         self._check_shape(items.shape, where=where)
         step = _rows_of_a_block(items.shape)
         for start in range(0, len(items), step):
             at = first + start
             here = f"{where}[{at}:]" if at else where
-            rows, errors = fit_items(
+            rows, bad = fit_items(
                 items[start : start + step],
                 self.taken,
                 model=self.model,
                 where=here,
             )
-            yield ItemBlock(rows=Rows(rows), item_ids=None, where=here, errors=errors)
+            known = {n - start: why for n, why in errors.items() if 0 <= n - start < len(rows)}
+            yield ItemBlock(rows=Rows(rows), item_ids=None, where=here, errors={**known, **bad})
 
 
 def _rows_of_a_block(shape: tuple[int, ...]) -> int:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada.errors import FornadaError, InputError, MissingExtraError
 from fornada.formats.items import Array
+from fornada.formats.tables.cells import in_integers
 from fornada.tensors import InputTensor
 from producer.inputs.data.conversion import in_cells, type_name
 from producer.inputs.data.frame_columns import bound_columns, is_numeric
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _PACKAGES = frozenset({"cudf", "modin", "pandas", "polars", "pyarrow"})
 _PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
 _ROWS_AT_A_TIME = 65_536
-#: The first whole number that 64 bits with a sign lack.
-_BEYOND_INTEGERS = 2.0**63
+#: Row of some that are not the model's -> why.
+_Errors = dict[int, str]
 
 
 def is_frame(value: Any) -> bool:
@@ -100,10 +100,11 @@ def frame_arrays(
     columns: Sequence[str] | None = None,
     model: str,
     where: str,
-) -> Iterator[tuple[int, Array]]:
+) -> Iterator[tuple[int, Array, _Errors]]:
     """The rows of a frame, with their first row's number: [rows, columns], nulls masked.
 
-    A single column may hold lists: objects [rows].
+    A single column may hold lists: objects [rows]. Rows with a number that the input's integers
+    lack come with the reason.
 
     Args:
         frame: The frame.
@@ -128,13 +129,13 @@ def frame_arrays(
     step = _ROWS_AT_A_TIME if len(taken.shape) <= 1 else max(1, len(frame))
     for start in range(0, max(1, len(frame)), step):
         with _reading(frame, where):
-            array = read(frame[start : start + step])
-        yield start, array
+            array, errors = read(frame[start : start + step])
+        yield start, array, errors
 
 
 def _reader(
     frame: "Frame", taken: InputTensor, *, model: str, where: str
-) -> Callable[["Frame"], Array]:
+) -> Callable[["Frame"], tuple[Array, _Errors]]:
     """What reads some rows of the frame's columns, by what those hold."""
     names = frame.columns
     others = [name for name in names if not is_numeric(frame, name)]
@@ -145,9 +146,9 @@ def _reader(
                 f"{where}: column {numeric!r} holds {frame.schema[numeric]}, and {model} takes "
                 "strings; select the columns of texts"
             )
-        return _texts
+        return lambda rows: (_texts(rows), {})
     if others and len(names) == 1:
-        return lambda rows: in_cells([_cell(cell) for cell in rows.get_column(names[0]).to_list()])
+        return lambda rows: (in_cells([*map(_cell, rows.get_column(names[0]).to_list())]), {})
     others = [name for name in others if str(frame.schema[name]) != "Object"]
     if others:
         raise InputError(
@@ -167,8 +168,10 @@ def _cell(cell: Any) -> Any:
     return list(cell) if is_sequence else cell
 
 
-def _numbers(frame: "Frame", taken: InputTensor) -> Array:
+def _numbers(frame: "Frame", taken: InputTensor) -> tuple[Array, _Errors]:
     columns, masks = [], []
+    errors: _Errors = {}
+    want = np.dtype(taken.numpy_dtype)
     for name in frame.columns:
         column = frame.get_column(name)
         if str(column.dtype) == "Object":
@@ -178,25 +181,17 @@ def _numbers(frame: "Frame", taken: InputTensor) -> Array:
             continue
         null = column.is_null().to_numpy()
         filled = column.fill_null(value=False if column.dtype.is_boolean() else 0).to_numpy()
-        if filled.dtype.kind == "f" and "int" in taken.dtype:
-            filled, null = _as_integers(filled, null)
+        if want.kind in "ui":
+            # pandas keeps whole numbers beside a null as floats.
+            null = null | np.isnan(filled)
+            filled, bad = in_integers(np.where(null, filled.dtype.type(0), filled), want, name)
+            errors = bad | errors
         columns.append(filled)
         masks.append(null)
     if not columns:
-        return np.empty((len(frame), 0))
+        return np.empty((len(frame), 0)), {}
     values, mask = np.column_stack(columns), np.column_stack(masks)
-    return np.ma.MaskedArray(values, mask) if mask.any() else values
-
-
-def _as_integers(
-    numbers: NDArray[Any], null: NDArray[np.bool_]
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Floats as integers if all are whole, as pandas keeps them beside a null."""
-    null = null | np.isnan(numbers)
-    whole = np.where(null, 0, numbers)
-    if (whole % 1).any() or (np.abs(whole) >= _BEYOND_INTEGERS).any():
-        return numbers, null
-    return whole.astype(np.int64), null
+    return np.ma.MaskedArray(values, mask) if mask.any() else values, errors
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def carried_columns(
         IntegrityError, ObjectNotFoundError: The table has changed, or is gone.
         StoreError: The store cannot be reached.
     """
+    names = list(dict.fromkeys(names))
     if not tables:
         for shard in manifest.shards:
             if shard.format != "parquet":

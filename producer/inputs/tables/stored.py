@@ -21,7 +21,7 @@ from producer.inputs.stored_images import FoundObject, read_each
 from producer.inputs.tables.binding import bound
 from producer.inputs.tables.catalog import open_table
 from producer.inputs.tables.images import FetchUrl
-from producer.inputs.tables.interface import Table, TableKind, TableOptions
+from producer.inputs.tables.interface import Open, Table, TableKind, TableOptions
 
 #: Of one shard, whose items may be selected by number.
 _MOST_ROWS = 1_000_000
@@ -120,13 +120,18 @@ def opened_table(file: FoundObject, kind: TableKind, *, objects: ObjectStore) ->
         InputError: It is damaged, or has no rows.
         StoreError: The store cannot be reached or refuses.
     """
+    return open_table(object_opener(file, objects=objects), kind, where=file.where)
+
+
+def object_opener(file: FoundObject, *, objects: ObjectStore) -> Open:
+    """What opens an object, whose bytes are read by ranges as they are needed."""
     read = _ranges_of(file, objects)
 
     def opened() -> BufferedReader:
         whole = RangedFile(read, size_bytes=file.info.size_bytes)
         return BufferedReader(whole, _BUFFER_BYTES)
 
-    return open_table(opened, kind, where=file.where)
+    return opened
 
 
 def url_fetcher(objects: ObjectStore, prefixes: InputPrefixes | None = None) -> FetchUrl:

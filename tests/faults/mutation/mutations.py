@@ -49,6 +49,15 @@ _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
 _TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
 _WALL = "tests/unit/model_store/wall/test_process.py::test_"
 _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
+_GATEWAY_INPUTS = "tests/integration/gateway/test_inputs.py::test_"
+_GATEWAY_RESULTS = "tests/integration/gateway/test_results.py::test_"
+_GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
+_LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
+_WAITING = "tests/integration/producer/test_waiting.py::test_"
+_DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
+_CONSOLE_PAGES = "tests/integration/gateway/console/test_pages.py::test_"
+_CONSOLE_SESSIONS = "tests/integration/gateway/console/test_sessions.py::test_"
+_WEBHOOK_CALLS = "tests/integration/gateway/webhooks/test_calls.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -1091,6 +1100,49 @@ MUTATIONS = (
         tests=(f"{_JOB_INPUTS}a_retry_reads_nothing_of_a_job_that_is_gone_or_of_another_owner",),
     ),
     Mutation(
+        name="uploads-of-other-owners-read",
+        path="fornada/jobs/job_inputs.py",
+        old="return upload.owner == manifest.owner and ref.key.startswith(upload.parts)",
+        new="return ref.key.startswith(upload.parts)",
+        tests=(f"{_JOB_INPUTS}a_job_reads_the_uploads_of_its_owner_alone",),
+    ),
+    Mutation(
+        name="objects-of-a-table-read-beyond-the-keys-prefixes",
+        path="producer/inputs/tables/stored.py",
+        old="if prefixes is not None and not prefixes.allow(address.prefix, address.bucket):",
+        new="if False:",
+        tests=(f"{_GATEWAY_INPUTS}rows_and_lists_in_the_store_are_items",),
+    ),
+    Mutation(
+        name="files-of-the-gateway-read-by-a-table",
+        path="producer/submitting/preparation.py",
+        old="tables_name_files=options.prefixes is None,",
+        new="tables_name_files=True,",
+        tests=(f"{_GATEWAY_INPUTS}a_table_in_a_form_reads_no_file_of_the_gateway",),
+    ),
+    Mutation(
+        name="form-that-broke-off-submitted",
+        path="gateway/http/forms.py",
+        old="if not reader.has_ended:",
+        new="if False:",
+        tests=(f"{_GATEWAY_INPUTS}a_form_that_breaks_off_makes_no_job",),
+    ),
+    Mutation(
+        name="damaged-answer-ended-as-whole",
+        path="gateway/http/streams.py",
+        old="error=str(exc))  # noqa: TRY400\n            return\n",
+        new="error=str(exc))  # noqa: TRY400\n",
+        tests=(f"{_GATEWAY_RESULTS}what_is_damaged_is_no_whole_answer[16000]",),
+        raises="Failed",
+    ),
+    Mutation(
+        name="other-owners-jobs-shown",
+        path="gateway/auth/principal.py",
+        old="return self.is_admin or (own and seen)",
+        new="return True",
+        tests=(f"{_GATEWAY_JOBS}another_owner_does_not_learn_of_a_job",),
+    ),
+    Mutation(
         name="first-job-purged",
         path="producer/upkeep/retention.py",
         old="                in_use.update(jobs.inputs.sources(jobs.manifest(job_id)))",
@@ -1440,5 +1492,78 @@ MUTATIONS = (
         new="levels.max() > 2 * MOST_LEVELS",
         tests=(f"{_NESTING}levels_are_counted_outside_of_texts[nothing-1]",),
         raises="Failed",
+    ),
+    Mutation(
+        name="ends-not-looked-for-unless-told",
+        path="producer/waiting.py",
+        old="            return LOOK_EVERY_S\n",
+        new="            return 3600.0\n",
+        tests=(f"{_WAITING}an_end_that_nobody_tells_is_seen_by_a_look_now_and_then",),
+        raises="TimeoutError",
+    ),
+    Mutation(
+        name="every-notice-of-an-end-followed",
+        path="producer/waiting.py",
+        old="self._doubts_until = self._monotonic() + self._doubt_s",
+        new="self._doubts_until = self._monotonic()",
+        tests=(f"{_LOOK_TIMES}ends_that_others_invent_cost_few_looks",),
+    ),
+    Mutation(
+        name="webhook-told-again-after-a-kill",
+        path="gateway/webhooks/deliveries.py",
+        old="if told is not None and is_settled(webhook, told):",
+        new="if False:",
+        tests=(f"{_DELIVERIES}a_gateway_that_died_after_the_call_is_no_reason_to_call_again",),
+    ),
+    Mutation(
+        name="webhook-told-by-all-gateways",
+        path="gateway/webhooks/deliveries.py",
+        old="if not self._is_mine(job_id):",
+        new="if False:",
+        tests=(f"{_DELIVERIES}one_gateway_at_a_time_tells",),
+    ),
+    Mutation(
+        name="webhooks-called-inside-the-network",
+        path="gateway/webhooks/addresses.py",
+        old="                if not is_public(address):\n",
+        new="                if False:\n",
+        tests=(f"{_WEBHOOK_CALLS}a_host_with_one_address_that_is_not_public_is_not_called",),
+        raises="Failed",
+    ),
+    # The console.
+    Mutation(
+        name="forms-of-any-site-taken",
+        path="gateway/console/viewers.py",
+        old='if not deployment.sessions.is_form_token(request.cookies.get(COOKIE, ""), form_token):',
+        new="if False:",
+        tests=(f"{_CONSOLE_PAGES}a_form_without_the_sessions_token_changes_nothing",),
+    ),
+    Mutation(
+        name="sessions-not-signed",
+        path="gateway/auth/sessions.py",
+        old='is_ours = self._keys.verify("session", "session", body, form["hmac"])',
+        new="is_ours = bool(body)",
+        tests=(f"{_CONSOLE_SESSIONS}a_changed_session_is_none",),
+    ),
+    Mutation(
+        name="others-jobs-on-pages",
+        path="gateway/console/job_access.py",
+        old="        principal.require_job(manifest)\n",
+        new="",
+        tests=(f"{_CONSOLE_PAGES}another_owner_finds_nothing_of_a_job",),
+    ),
+    Mutation(
+        name="texts-of-others-are-html",
+        path="gateway/console/pages.py",
+        old="autoescape=True",
+        new="autoescape=False",
+        tests=(f"{_CONSOLE_PAGES}texts_of_others_are_texts",),
+    ),
+    Mutation(
+        name="whole-shard-read-for-an-item",
+        path="gateway/console/items/reading.py",
+        old='if spec.format == "npy":',
+        new="if False:",
+        tests=(f"{_CONSOLE_PAGES}one_item_of_an_array_is_read_without_the_others",),
     ),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import redis
 from pydantic import SecretStr
 
@@ -84,6 +85,7 @@ def test_what_others_publish_is_a_notice_or_nothing(redis_url: str, wait_until: 
     assert [Notice.LISTENING, Notice.PROGRESS] == heard
 
 
+@pytest.mark.slow
 def test_listeners_hear_when_the_connection_breaks_and_when_it_is_back(
     redis_url: str, wait_until: WaitUntil
 ) -> None:

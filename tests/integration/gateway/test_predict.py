@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import contextlib
 import io
+import re
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -14,12 +16,18 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 from safetensors.numpy import load, save
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from fornada.errors import BacklogFullError
 from fornada.formats.npy import from_npy, to_npy
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 from gateway.auth.scopes import Scope
-from gateway.predicting.bodies import MAX_BODY_BYTES
+from gateway.http.direct_paths import DirectPath, DirectPaths
+from gateway.predicting.bodies import MAX_BODY_BYTES, MOST_LARGE_BODIES
 from producer.client import Client
 from producer.testing import in_memory_client
 
@@ -344,3 +352,42 @@ def test_decoding_images_leaves_the_event_loop_free(
             return (await predicted).json()["labels"]["outputs"]
 
     assert ["bag"] == asyncio.run(run())
+
+
+def test_large_bodies_are_refused_while_too_many_are_in_memory(caller: TestClient) -> None:
+    headers = {"Content-Type": "application/x-npy"}
+    large = to_npy(np.zeros((20_000, 2, 2), np.uint8))
+    bodies = caller.app.state.large_bodies
+    with contextlib.ExitStack() as held:
+        for _ in range(MOST_LARGE_BODIES):
+            held.enter_context(bodies.room_for(Headers({})))
+        refused = caller.post(PATH, content=large, headers=headers)
+        infers = caller.post("/v2/models/looks/infer", content=large)
+        small = caller.post(PATH, content=to_npy(ITEMS), headers=headers)
+
+    assert [HTTPStatus.SERVICE_UNAVAILABLE] * 2 == [refused.status_code, infers.status_code]
+    assert "1" == refused.headers["Retry-After"]
+    assert HTTPStatus.OK == small.status_code
+    assert HTTPStatus.OK == caller.post(PATH, content=large, headers=headers).status_code
+
+
+def test_a_client_that_goes_away_leaves_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(request: Request) -> Response:
+        return Response(await request.body())
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        raise AssertionError("nobody is there")
+
+    paths = DirectPaths(_none, paths=[DirectPath(re.compile("/x"), answer)])
+    scope = {"type": "http", "method": "POST", "path": "/x", "headers": []}
+
+    asyncio.run(paths(scope, receive, send))
+
+    assert [] == caplog.records
+
+
+async def _none(scope: AsgiScope, receive: Receive, send: Send) -> None:
+    raise AssertionError("it is not asked")

@@ -6,12 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import redis
 from pydantic import SecretStr
 
 from benchmarks.measuring.s3_counter import S3Counter
-from fornada.coordination.notices.interface import Notice
-from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from producer import Client, Job, JobStatus, waiting
@@ -85,20 +82,7 @@ def test_an_end_that_nobody_tells_is_seen_by_a_look_now_and_then(
     assert "CANCELLED" == ended.result(30).state
 
 
-def test_ends_that_others_invent_cost_few_looks(waiter: _Waiter, wait_until: WaitUntil) -> None:
-    job = waiter.client().submit(IMAGES, model="m")
-    ended = waiter.wait(job)
-
-    with redis.Redis.from_url(waiter.settings.redis_url.get_secret_value()) as other:
-        for _ in range(2000):
-            other.publish(redis_keys.notices(job.id), Notice.ENDED)
-    # Each that is followed doubles the time until the next: 16 are followed in an hour.
-    assert waiter.looks <= 16
-
-    waiter.others.job(job.id).cancel()
-    assert "CANCELLED" == ended.result(30).state
-
-
+@pytest.mark.slow
 def test_where_redis_is_away_the_store_is_polled(waiter: _Waiter, wait_until: WaitUntil) -> None:
     url = waiter.settings.redis_url.get_secret_value()
     secret, _, where = url.rpartition("@")

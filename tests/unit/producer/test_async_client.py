@@ -329,3 +329,56 @@ def test_arrays_lists_and_images_are_predicted_and_bad_items_fail_alone() -> Non
             await client.predict(_PIXELS, model="m", errors="ignore")  # type: ignore[arg-type]  # wrong
 
     _run(use)
+
+
+def test_a_model_is_looked_up_once_for_all_and_again_without_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks, may_answer = list[str](), threading.Event()
+
+    async def use(client: AsyncClient) -> None:
+        models = client._client.predictions.models
+        resolve = models._resolver.resolve
+
+        def counted(ref: Any) -> Any:
+            looks.append(str(ref))
+            assert may_answer.wait(10)
+            return resolve(ref)
+
+        monkeypatch.setattr(models._resolver, "resolve", counted)
+        asked = [asyncio.ensure_future(client.recent_model("m@prod")) for _ in range(50)]
+        await _until(lambda: looks)
+        # One that gives up takes it from nobody.
+        asked.pop().cancel()
+        may_answer.set()
+        assert {"m:1"} == {str(model) for model in await asyncio.gather(*asked)}
+        assert ["m@prod"] == looks
+
+        # It grows old, and the store hangs.
+        may_answer.clear()
+        manifest, looked_s = models._known["m@prod"]
+        models._known["m@prod"] = manifest, looked_s - 3
+        for _ in range(50):
+            assert "m:1" == str(await client.recent_model("m@prod"))
+        await _until(lambda: len(looks) == 2)
+        may_answer.set()
+        await _until(lambda: models._known["m@prod"][1] > looked_s)
+        assert ["m@prod"] * 2 == looks
+
+    _run(use)
+
+
+def test_threads_share_the_look_at_a_model_that_grows_old() -> None:
+    client = _client()._client
+    models = client.predictions.models
+    client.predict(_PIXELS, model="m@prod")
+    manifest, looked_s = models._known["m@prod"]
+    models._known["m@prod"] = manifest, looked_s - 3
+
+    assert models.begin_renewal("m@prod")
+    # Another one is at it.
+    assert models.resolve("m@prod") is manifest
+    assert looked_s - 3 == models._known["m@prod"][1]
+    models.renew("m@prod")
+    assert not models.begin_renewal("m@prod")
+    client.close()

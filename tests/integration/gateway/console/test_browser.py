@@ -123,6 +123,7 @@ def test_a_job_is_followed_from_the_list_to_its_end(open_page: OpenPage, stage: 
     assert [] == [each for each in complaints if "404" not in each]
 
 
+@pytest.mark.slow
 def test_dropped_files_are_predicted_without_leaving_the_page(open_page: OpenPage) -> None:
     page = open_page()
     page.goto("/try?model=fashion@prod&beside=fashion:1")

@@ -83,6 +83,7 @@ def test_columns_are_carried_into_every_format_of_rows(
             "visits": pa.array([1, None, 3], pa.int64()),
             "since": pa.array([0, 1, None], pa.date32()),
             "score": ["old", "old", "old"],
+            "input.score": [1, 2, 3],
         }
     )
     pq.write_table(whole, table)
@@ -104,6 +105,9 @@ def test_columns_are_carried_into_every_format_of_rows(
     assert ["item_id,note,visits,since,score,error,model", "a,'=x,1,1970-01-01,4.0,,m:1"] == (
         rows[:2]
     )
+    # A column that results have, too, is told apart by its name.
+    told_apart = results("csv", "score,note,note").read_text(encoding="utf-8").splitlines()
+    assert ["item_id,input.score,note,score,error,model", "a,old,'=x,4.0,,m:1"] == told_apart[:2]
     written = pq.read_table(results("parquet"))
     assert (pa.int64(), [1, None, 3]) == (
         written.schema.field("visits").type,
@@ -142,7 +146,7 @@ def test_columns_are_carried_into_every_format_of_rows(
             )
     for fmt, columns, why in (
         ("npy", "note", "no rows"),
-        ("csv", "score", "'score' is there already"),
+        ("csv", "score,input.score", "several columns named input.score; name each once in"),
         ("csv", "pair", "is no cell"),
     ):
         with pytest.raises(UsageError, match=why):

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from fornada.errors import InputError
+from fornada.settings import Settings
 from producer import Client
-from producer.inputs.interface import ItemBlock, LocalFiles, Signature
+from producer.inputs.interface import ItemBlock, LocalFiles, Signature, StoredImages
 from producer.inputs.local_files import read_blocks
 from producer.testing import in_memory_client
+
+_BUCKET = Settings().s3_bucket
 
 
 def client_of(shape: list[int | None]) -> Client:
@@ -28,10 +31,19 @@ def client_of(shape: list[int | None]) -> Client:
 
 def read(given: Any, shape: list[int | None] | None = None) -> dict[str, float | str]:
     """Id of each item -> how many bytes it has, or why it failed."""
-    results = client_of(shape or []).submit(given, model="m").results(partial=True)
+    return _found(client_of(shape or []), given)
+
+
+def _found(client: Client, given: Any) -> dict[str, float | str]:
+    results = client.submit(given, model="m").results(partial=True)
     values = results.values["bytes"].tolist()
     found = [results.errors.get(n, value) for n, value in enumerate(values)]
     return dict(zip(results.item_ids, found, strict=True))
+
+
+def _read_by(client: Client, prefix: str) -> dict[str, float | str]:
+    """As `read`, of objects."""
+    return _found(client, StoredImages(bucket=_BUCKET, prefix=prefix))
 
 
 def test_a_line_of_a_file_is_an_item(tmp_path: Path) -> None:
@@ -65,6 +77,32 @@ def test_a_file_of_a_folder_is_an_item(tmp_path: Path) -> None:
     assert ["reviews/a.txt", "reviews/c.txt", "reviews/old/b.txt", "more.txt#0"] == list(
         read([folder, _written(tmp_path / "more.txt", "line\n")])
     )
+
+
+def test_texts_in_the_store_go_in_as_local_ones() -> None:
+    client = client_of([])
+    for name, data in {
+        "a.txt": b"two\nlines\n",
+        "b.txt": b"",
+        "c.txt": b"\xff",
+        "d.txt.gz": gzip.compress(b"one\ntwo"),
+        "e.dat": b"unknown",
+    }.items():
+        client._jobs.objects.put(f"inputs/t/{name}", data, bucket=_BUCKET)
+
+    found = _read_by(client, "inputs/t/")
+    wrong = found.pop("inputs/t/c.txt")
+    assert "not UTF-8" in str(wrong)
+    assert {"inputs/t/a.txt": 10, "inputs/t/b.txt": 0, "inputs/t/d.txt.gz": 7} == found
+    assert {"0": 3, "1": 5} == _read_by(client, "inputs/t/a.txt")
+    assert {"0": 3, "1": 3} == _read_by(client, "inputs/t/d.txt.gz")
+    # Beside other files they are left out, and other models refuse them.
+    client._jobs.objects.put("inputs/t/f.csv", b"text\nfrom a table\n", bucket=_BUCKET)
+    assert {"0": 12} == _read_by(client, "inputs/t/")
+    numbers = in_memory_client(model="m", item_shape=[2], classes=["a", "b"])
+    numbers._jobs.objects.put("inputs/t/a.txt", b"1 2", bucket=_BUCKET)
+    with pytest.raises(InputError, match=r"a\.txt holds texts, and m:1 takes uint8 \[2\]"):
+        _read_by(numbers, "inputs/t/")
 
 
 def test_texts_beside_other_files_are_left_out_and_other_models_refuse_them(

@@ -187,7 +187,7 @@ def test_what_cannot_be_used_is_refused() -> None:
     for contents, reason in (
         ({}, r"s3://lake/photos/ has no objects; check bucket and prefix"),
         ({"photos/": b""}, "has no objects"),
-        ({"photos/b.txt": b"x"}, r"b\.txt is neither an image nor .*; name a prefix without such"),
+        ({"photos/b.dat": b"x"}, r"b\.dat is no image, and no .*; name a prefix without such"),
         ({"photos/a.npy": b"hello"}, r"s3://lake/photos/a\.npy is not a readable \.npy"),
         ({"photos/a.npy": b""}, r"is not a readable \.npy"),
         ({"photos/a.npy": to_npy(IMAGES)[:-1]}, "truncated or damaged"),
@@ -264,16 +264,16 @@ def test_objects_that_the_store_refuses_are_listed() -> None:
 
 
 def test_objects_that_are_no_items_are_left_out_and_listed() -> None:
-    names = ["a.png", "b.txt", "c", ".hidden.png", "sub/Thumbs.db", ".git/d.png", "__MACOSX/a.png"]
+    names = ["a.png", "b.dat", "c", ".hidden.png", "sub/Thumbs.db", ".git/d.png", "__MACOSX/a.png"]
     contents = {f"photos/{name}": b"x" for name in names} | {"photos/d": b"GIF89a"}
     stored = StoredImages(bucket=BUCKET, prefix="photos/")
 
     assert [["photos/a.png", "photos/d"]] == keys_of(shards(contents, stored=stored))
-    assert (2, ["s3://lake/photos/b.txt", "s3://lake/photos/c"]) == (
+    assert (2, ["s3://lake/photos/b.dat", "s3://lake/photos/c"]) == (
         stored.left_out.count,
-        [reason.partition(" is neither")[0] for reason in stored.left_out.reasons],
+        [reason.partition(" is no image")[0] for reason in stored.left_out.reasons],
     )
-    with pytest.raises(InputError, match=r"b\.txt is neither .*photos/c is neither"):
+    with pytest.raises(InputError, match=r"b\.dat is no image.*photos/c is no image"):
         shards(contents, strict=True)
 
 

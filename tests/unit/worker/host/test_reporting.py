@@ -1,8 +1,11 @@
 """What a worker process says of itself."""
 
+import time
+
+from fornada.coordination.memory import InMemoryCoordination
 from fornada.events import CallsAnswered, ModelDropped, ModelLoaded, ShardFinished
 from fornada.records import ModelPin
-from worker.host.reporting import Work
+from worker.host.reporting import Reporter, Work
 
 PIN = ModelPin(name="m", version=1, sha256="0" * 64)
 
@@ -44,3 +47,25 @@ def test_models_are_those_in_memory() -> None:
     work.hear(ModelDropped(model=PIN))
 
     assert (["m:1"], []) == (before, work.models)
+
+
+def test_a_worker_is_on_the_board_until_it_ends() -> None:
+    board = InMemoryCoordination()
+    reporter = Reporter(
+        board,
+        Work(),
+        name="w-1",
+        queue="q",
+        engine="e",
+        threads=lambda: 2,
+        running_count=lambda: 1,
+    )
+
+    reporter.start()
+    while not board.workers():
+        time.sleep(0.001)
+    (report,) = board.workers()
+    reporter.stop()
+
+    assert ("w-1", 2, 1, []) == (report.name, report.threads, report.shards_running, report.models)
+    assert [] == board.workers()

@@ -130,10 +130,15 @@ def test_columns_of_numbers_are_found_beside_others_and_floats_may_be_whole(pack
     # Pixels side by side, in the shape of an image.
     pixels = frame({f"p{n}": [float(n), 0.0] for n in range(6)})
     assert [15.0, 0.0] == sums(pixels, [2, 3], "int32")
-    # A float that is none costs its row; a fraction is no whole number.
+    # A null costs its row; so does a fraction, or what the dtype lacks, unless all is one item.
     assert [6.0, -1.0] == sums(frame({"a": [1.0, 2.0], "b": [5, None]}), [2], "int64")
-    with pytest.raises(InputError, match="dtype float64, but m:1 takes int64"):
-        sums(frame({"a": [1.5, 2.0], "b": [5, 6]}), [2], "int64")
+    assert [-1.0, 8.0] == sums(frame({"a": [1.5, 2.0], "b": [5, 6]}), [2], "int64")
+    odd = frame({"a": [2.5, 1.0, 300.0, 4.0], "b": [1, 2, 3, -1]})
+    assert [-1.0, 3.0, -1.0, -1.0] == sums(odd, [2], "uint8")
+    with pytest.raises(InputError, match="'a' is not a whole number, which the model takes; round"):
+        sums(odd, [4, 2], "int64")
+    with pytest.raises(InputError, match=r"item 0: 2\.5 in 'a' is not a whole number"):
+        client_for([2], "uint8").submit(odd, model="m", strict=True)
 
 
 def test_ids_come_by_a_column_of_each_frame_and_each_row_of_a_stream() -> None:
