@@ -1,11 +1,12 @@
 """The files of a golden batch: typical items, and what the model gave for them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from fornada.errors import InputError
-from fornada.formats.npy import from_npy, to_npy
+from fornada.formats.npy import from_npy, to_npy, write_npy
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Tensor, from_tensor_file, to_tensor_file
 
@@ -24,6 +25,15 @@ def to_golden(rows: Rows, tensors: Sequence[Tensor]) -> bytes:
         for tensor, array in zip(tensors, rows.arrays, strict=True)
     }
     return to_tensor_file(columns, tensors)
+
+
+def write_golden(path: Path, rows: Rows, tensors: Sequence[Tensor]) -> None:
+    """Write the file of `to_golden`, of numbers without a copy in memory."""
+    if not _is_plain(tensors):
+        path.write_bytes(to_golden(rows, tensors))
+        return
+    with path.open("wb") as file:
+        write_npy(file, rows.only)
 
 
 def from_golden(data: bytes, tensors: Sequence[Tensor], *, where: str) -> Rows:

@@ -81,11 +81,21 @@ def _lives(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def _resident_bytes(pid: int) -> int:
+def _memory_bytes(pids: set[int]) -> int:
+    """The memory of these processes; pages of files, which they may share, once."""
+    found = [_of_process(pid) for pid in pids]
+    own_bytes = sum(resident - of_files for resident, of_files in found)
+    return own_bytes + max((of_files for _, of_files in found), default=0)
+
+
+def _of_process(pid: int) -> tuple[int, int]:
+    """Resident bytes, and those of them that are pages of files or shared memory."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        fields = Path(f"/proc/{pid}/statm").read_text().split()
+        return int(fields[1]) * _PAGE_BYTES, int(fields[2]) * _PAGE_BYTES
     except (OSError, IndexError):
-        return 0
+        # It has ended.
+        return 0, 0
 
 
 def cpu_s(pid: int) -> float:
@@ -105,7 +115,8 @@ def _cpu_s(pid: int) -> float:
 class MemoryWatch:
     """Watches the resident memory of a process and its descendants; a context manager.
 
-    Shared pages count once for each process.
+    Pages of files count once, as many as the process has that has the most: of processes with the
+    same libraries these are the same pages.
     """
 
     def __init__(self, pid: int) -> None:
@@ -138,11 +149,11 @@ class MemoryWatch:
     def _run(self) -> None:
         while not self._stop.wait(_INTERVAL_S):
             children = _children()
-            self._peak_bytes = max(self._peak_bytes, _resident_of_tree(self._pid, children))
+            self._peak_bytes = max(self._peak_bytes, _of_tree(self._pid, children))
             if self.service_pid is not None:
-                resident = _resident_of_tree(self.service_pid, children)
-                self._service_peak_bytes = max(self._service_peak_bytes, resident)
+                service_bytes = _of_tree(self.service_pid, children)
+                self._service_peak_bytes = max(self._service_peak_bytes, service_bytes)
 
 
-def _resident_of_tree(pid: int, children: dict[int, list[int]]) -> int:
-    return sum(map(_resident_bytes, {pid} | _below(pid, children)))
+def _of_tree(pid: int, children: dict[int, list[int]]) -> int:
+    return _memory_bytes({pid} | _below(pid, children))

@@ -33,8 +33,13 @@ _MAX_DIMENSIONS = 32
 def to_npy(array: Array) -> bytes:
     """The bytes of a `.npy` file of `array`, in C order."""
     buffer = io.BytesIO()
-    npy_format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
+    write_npy(buffer, array)
     return buffer.getvalue()
+
+
+def write_npy(file: IO[bytes], array: Array) -> None:
+    """Write `array` into a `.npy` file, in C order."""
+    npy_format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def read_npy_header(

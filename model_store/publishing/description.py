@@ -7,7 +7,7 @@ from model_store.engines.artifact import activations, compile_state
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import forget_dropped_models
-from model_store.golden_batch import to_golden
+from model_store.golden_batch import write_golden
 from model_store.publishing.checked import golden_outputs, packages
 from model_store.publishing.golden_items import (
     as_items,
@@ -53,8 +53,8 @@ def describe(request: Describe) -> Described:
     losses = _losses(artifact, signature)
     gives = stated.outputs_of(signature, model=model, outputs=outputs, losses=losses, where=where)
     tensors = [given.tensor for given in gives]
-    (folder / GOLDEN_INPUTS).write_bytes(to_golden(inputs, takes))
-    (folder / GOLDEN_OUTPUTS).write_bytes(to_golden(outputs, tensors))
+    write_golden(folder / GOLDEN_INPUTS, inputs, takes)
+    write_golden(folder / GOLDEN_OUTPUTS, outputs, tensors)
     # It would be in memory together with the one that is read back.
     del model
     forget_dropped_models()

@@ -16,7 +16,7 @@ from model_store.engines.artifact.archive import read_config
 from model_store.engines.artifact.compile_state import DROPPED
 from model_store.engines.keras_file import save_model
 from model_store.engines.keras_predict import as_fed
-from model_store.golden_batch import to_golden
+from model_store.golden_batch import write_golden
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked
 from model_store.scratch import scratch_folder
@@ -106,8 +106,8 @@ def publish_fitted(
         _save(fitted.model, artifact, where)
         if fitted.model.compiled and read_config(artifact).get("compile_config") is None:
             log.warning(" ".join([f"{where}", DROPPED]))
-        (folder / "inputs").write_bytes(to_golden(inputs, draft.inputs))
-        (folder / "outputs").write_bytes(to_golden(outputs, draft.outputs))
+        write_golden(folder / "inputs", inputs, draft.inputs)
+        write_golden(folder / "outputs", outputs, draft.outputs)
         limits = WallLimits.of_artifact(artifact.stat().st_size, golden_count=len(inputs))
         with models.open_wall(limits) as wall:
             manifest = publish_checked(

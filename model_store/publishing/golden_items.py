@@ -168,8 +168,10 @@ class _MadeUp(NamedTuple):
             items = self.rng.random(size, np.float32)
             if tensor.image is not None:
                 # Models of images scale pixels themselves, or take them scaled.
-                items[::2] = np.floor(items[::2] * 256)
-            return items.astype(dtype)
+                pixels = items[::2]
+                pixels *= 256
+                np.floor(pixels, out=pixels)
+            return items.astype(dtype, copy=False)
         # Integers other than pixels number a vocabulary, or classes of which there may be two.
         default = 256 if tensor.image is not None or dtype == np.uint8 else 2
         largest = 1 if dtype.kind == "b" else int(np.iinfo(dtype.name).max)

@@ -38,6 +38,18 @@ began_s = time.process_time()
 keras.saving.load_model(sys.argv[1], compile=False).predict(images, verbose=0)
 print(time.process_time() - began_s)
 """
+#: A script that predicts with a network, then publishes it; it prints the MB that publishing adds
+#: to its memory, and the size of the artifact.
+_PUBLISHING_SCRIPT = """
+import keras, numpy, model_store
+from model_store.wall.limits import forget_peak, peak_bytes, resident_bytes
+model = keras.applications.EfficientNetB0(weights=None)
+model.predict(numpy.zeros((1, 224, 224, 3), "float32"), verbose=0)
+forget_peak()
+before_bytes = resident_bytes()
+manifest = model_store.publish(model, name="script")
+print((peak_bytes() - before_bytes) / 1e6, manifest.artifact.size_bytes / 1e6)
+"""
 #: Runs a command and prints its peak memory in KiB. Linux counts the memory of the process that
 #: starts another as its own, so that is none with a framework.
 _MEASURED = """
@@ -76,6 +88,24 @@ def test_a_large_model_takes_little_memory_to_publish_and_leaves_none(
     engine_mb, loaded_mb, dropped_mb = memory_mb
     assert engine_mb + 1.5 * size_mb > loaded_mb > engine_mb + 0.9 * size_mb
     assert 1.15 * engine_mb > dropped_mb
+
+
+def test_publishing_adds_little_to_the_memory_of_a_script(deploy: Callable[..., Any]) -> None:
+    # given a script that has predicted with its model
+    deployment, _start = deploy(engine="keras")
+
+    # when it publishes the model, which another process loads
+    run = subprocess.run(
+        [sys.executable, "-c", _PUBLISHING_SCRIPT],
+        env=deployment.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+
+    # then the script's own process has taken no more than a golden batch and its calls need
+    added_mb, size_mb = map(float, run.stdout.split())
+    assert 3 * size_mb + _LAYERS_MB > added_mb
 
 
 @pytest.mark.parametrize("network", ["MobileNetV2", "EfficientNetB0", "ResNet50"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -160,6 +161,38 @@ def test_nothing_that_a_contender_began_outlives_it(
     stray = int((data / "stray.pid").read_text())
     assert not Path(f"/proc/{stray}").exists()
     assert process_tree.below(os.getpid()) <= before
+
+
+#: Has 64 MiB of a file in memory, and 64 MiB of its own in each of two processes.
+_SHARING = """
+import mmap, os, sys
+with open(sys.argv[1], "r+b") as file:
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+os.fork()
+own = bytearray(b"x") * 2**26
+sum(mapped[::4096])
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_pages_that_processes_share_count_once(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    # given two processes
+    (tmp_path / "file").write_bytes(bytes(2**26))
+    command = [sys.executable, "-c", _SHARING, str(tmp_path / "file")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert [b"\n", b"\n"] == [process.stdout.readline() for _ in range(2)]
+
+        # when they are watched
+        with process_tree.MemoryWatch(process.pid) as memory:
+            wait_until(lambda: memory.peak_mib)
+        process.communicate()
+
+    # then that is the file, what is their own, and Python twice
+    assert 4 * 64 > memory.peak_mib > 3 * 64
 
 
 def test_record_table_and_chart_show_what_was_measured_and_what_was_not(
