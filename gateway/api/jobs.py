@@ -161,6 +161,7 @@ def delete_job(job_id: str, deployment: TheDeployment, caller: Caller) -> None:
     caller.require(Scope.JOBS_WRITE)
     job_of(job_id, deployment, caller)
     deployment.client.delete(job_id)
+    deployment.webhooks.forget(job_id)
 
 
 def job_of(job_id: str, deployment: TheDeployment, caller: Caller) -> Job:
