@@ -61,6 +61,22 @@ def test_images_of_a_form_are_items_by_their_names(caller: TestClient) -> None:
     assert {name: CLASSES[level] for name, level in IMAGES.items()} == _labels(caller, accepted)
 
 
+def test_what_failed_is_run_again_for_its_owner(caller: TestClient) -> None:
+    accepted = _form(caller, ("good.png", _png(1)), ("bad.png", b"\x89PNG of no kind"))
+    path = accepted.headers["Location"]
+
+    again = caller.post(f"{path}/retry-failed")
+    twice = caller.post(f"{path}/retry-failed")
+
+    assert (HTTPStatus.ACCEPTED, 1) == (again.status_code, again.json()["counts"]["total"])
+    assert again.json()["id"] == twice.json()["id"]
+    assert [again.json()["id"], accepted.json()["id"]] == [
+        job["id"] for job in caller.get("/v1/jobs").json()["data"]
+    ]
+    errors = [json.loads(line) for line in caller.get(f"{path}/errors").text.splitlines()]
+    assert [(1, "bad.png")] == [(error["item"], error["item_id"]) for error in errors]
+
+
 def test_an_array_in_a_form_is_its_items(caller: TestClient) -> None:
     file = io.BytesIO()
     np.save(file, np.arange(3, dtype=np.uint8).repeat(4).reshape(3, 2, 2))
