@@ -74,7 +74,7 @@ async def submit_job(
         deployment=deployment, caller=caller, job_id=job_id_of(caller.owner, idempotency_key)
     )
     if media_type_of(request.headers) == FORM:
-        async with request.app.state.forms:
+        async with request.app.state.forms.one(caller.owner):
             job = await submit_form(request, submitting)
     else:
         asked = parsed(JobRequest, await request.body())

@@ -101,8 +101,10 @@ def _with_boxes(
     across, down = picture.width / width, picture.height / height
     drawing = ImageDraw.Draw(picture)
     thick = max(2, round(max(picture.size) / 160))
-    for number, (left, top, right, bottom) in enumerate(boxes.tolist()):
-        corners = [left * across, top * down, right * across, bottom * down]
+    # Drawing takes time by the length of a line, also of what lies outside.
+    most = np.array([picture.width + thick, picture.height + thick] * 2)
+    scaled = np.clip(boxes * np.array([across, down] * 2), -thick, most)
+    for number, corners in enumerate(scaled.tolist()):
         if corners[2] > corners[0] and corners[3] > corners[1]:
             colour = tuple(map(int, _COLOURS[number % len(_COLOURS)].tolist()))
             drawing.rectangle(corners, outline=colour, width=thick)

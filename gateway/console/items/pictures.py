@@ -81,7 +81,9 @@ def image_of(taken: InputTensor) -> ImagePreprocessing | None:
 
 def of_array(array: Array, *, longest: int) -> Image.Image:
     """The picture of an item [height, width] or [height, width, 1, 3 or 4], of any range."""
-    pixels = _as_bytes(array)
+    # A large item is not held a second time as floats.
+    step = max(1, max(array.shape[:2]) // (2 * longest))
+    pixels = _as_bytes(array[::step, ::step])
     if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004 - with channels
         pixels = pixels[..., 0]
     image = _flat(Image.fromarray(np.ascontiguousarray(pixels)))

@@ -105,6 +105,8 @@ def _of_array(manifest: JobManifest, spec: ShardInput, position: int, jobs: JobS
     head = read(0, min(ref.size_bytes, MAX_HEADER_BYTES))
     shape, dtype, header_bytes = read_npy_header(head, where=ref.key)
     row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    if row_bytes > _MAX_SHARD_BYTES:
+        return GivenItem(why_missing="it is too large to be shown")
     first = header_bytes + spec.positions[position] * row_bytes
     if not shape or first + row_bytes > ref.size_bytes:
         return GivenItem(why_missing=f"{ref.key} has fewer items than the job says")

@@ -55,6 +55,8 @@ _GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
 _LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
 _WAITING = "tests/integration/producer/test_waiting.py::test_"
 _DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
+_CONSOLE_PAGES = "tests/integration/gateway/console/test_pages.py::test_"
+_CONSOLE_SESSIONS = "tests/integration/gateway/console/test_sessions.py::test_"
 _WEBHOOK_CALLS = "tests/integration/gateway/webhooks/test_calls.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
@@ -1527,5 +1529,43 @@ MUTATIONS = (
         new="                if False:\n",
         tests=(f"{_WEBHOOK_CALLS}a_host_with_one_address_that_is_not_public_is_not_called",),
         raises="Failed",
+    ),
+    # The console.
+    Mutation(
+        name="forms-of-any-site-taken",
+        path="gateway/console/viewers.py",
+        old=(
+            'if not deployment.sessions.is_form_token(request.cookies.get(COOKIE, ""), form_token):'
+        ),
+        new="if False:",
+        tests=(f"{_CONSOLE_PAGES}a_form_without_the_sessions_token_changes_nothing",),
+    ),
+    Mutation(
+        name="sessions-not-signed",
+        path="gateway/auth/sessions.py",
+        old='is_ours = self._keys.verify("session", "session", body, form["hmac"])',
+        new="is_ours = bool(body)",
+        tests=(f"{_CONSOLE_SESSIONS}a_changed_session_is_none",),
+    ),
+    Mutation(
+        name="others-jobs-on-pages",
+        path="gateway/console/job_access.py",
+        old="        principal.require_job(manifest)\n",
+        new="",
+        tests=(f"{_CONSOLE_PAGES}another_owner_finds_nothing_of_a_job",),
+    ),
+    Mutation(
+        name="texts-of-others-are-html",
+        path="gateway/console/pages.py",
+        old="autoescape=True",
+        new="autoescape=False",
+        tests=(f"{_CONSOLE_PAGES}texts_of_others_are_texts",),
+    ),
+    Mutation(
+        name="whole-shard-read-for-an-item",
+        path="gateway/console/items/reading.py",
+        old='if spec.format == "npy":',
+        new="if False:",
+        tests=(f"{_CONSOLE_PAGES}one_item_of_an_array_is_read_without_the_others",),
     ),
 )

@@ -126,7 +126,10 @@ def _answering(
     def answer(accepted: socket.socket) -> None:
         client = accepted if tls is None else tls.wrap_socket(accepted, server_side=True)
         with client:
-            client.recv(65536)
+            # All of it: to close with a rest unread takes the answer away.
+            received = b""
+            while not received.endswith(b"{}") and (some := client.recv(65536)):
+                received += some
             for part in parts:
                 client.sendall(part)
                 time.sleep(pause_s)
