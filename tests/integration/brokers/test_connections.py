@@ -1,5 +1,6 @@
 """One FORNADA_REDIS_URL, and the same connections for redis-py and for Celery's kombu."""
 
+import queue
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
+from fornada.coordination.notices.interface import Notice
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import BrokerError, ConfigError
 from fornada.queue.celery_queue import CelerySender
@@ -27,7 +29,12 @@ QUOTED = "x%2F%3F%23%40%20%25"
 def ask_both(url: str, **changed: str) -> None:
     """Use the server by redis-py and by kombu."""
     settings = Settings(redis_url=SecretStr(url), **changed)
-    assert RedisCoordination.from_settings(settings).missing_rights() == []
+    coordination = RedisCoordination.from_settings(settings)
+    assert coordination.missing_rights() == []
+    heard: queue.Queue[Notice] = queue.Queue()
+    stop = coordination.listen("job", heard.put)
+    assert heard.get(timeout=30) is Notice.LISTENING
+    stop()
     sender = CelerySender.from_settings(settings)
     sender.enqueue([ShardMessage(job_id="job", shard=0)])
     assert sender.reserved() == set()
