@@ -20,8 +20,9 @@ from gateway.api import (
     uploads,
     webhooks,
 )
+from gateway.api.form_submission import FormSlots
 from gateway.api.job_request import JobOptions, JobRequest
-from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
+from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS, MOST_FORMS_OF_ONE
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
@@ -91,7 +92,7 @@ def create_app(deployment: Deployment) -> FastAPI:
         lifespan=_background,
     )
     app.state.deployment = deployment
-    app.state.forms = asyncio.Semaphore(MOST_FORMS)
+    app.state.forms = FormSlots(most=MOST_FORMS, most_of_one=MOST_FORMS_OF_ONE)
     app.state.large_bodies = LargeBodies()
     app.state.live = LiveJobs()
     add_problem_handlers(app)

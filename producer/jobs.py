@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
@@ -12,6 +13,7 @@ from fornada.errors import JobNotFinishedError, JobNotFoundError, MessageError, 
 from fornada.jobs.job_inputs import RETRY_OF, VERIFIES
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
+from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender
 from producer.job import Job
 from producer.job_status import JobStatus, unreadable_status
@@ -108,6 +110,12 @@ class Jobs:
     def backlog(self) -> Backlog:
         """The unfinished work of all jobs, in shards and in items."""
         return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
+
+    def last_errors(self, job_id: str, shards: Sequence[int]) -> dict[int, str]:
+        """Shard of an open job -> why its last attempt ended without an outcome, as Redis knows."""
+        errors = in_parallel(partial(self._coordination.last_error, job_id), shards)
+        found = zip(shards, errors, strict=True)
+        return {shard: error for shard, error in found if error is not None}
 
     def workers(self) -> Sequence[WorkerReport]:
         """What the worker processes said of themselves in the last minute."""

@@ -113,5 +113,5 @@ def _announce(stack: Stack) -> None:
         say(line)
     say(f"up; in another terminal: source {shlex.quote(str(env_path))}", err=True)
     if stack.gateway_url is not None:
-        say(f"the gateway: {stack.gateway_url}, for whoever sends FORNADA_API_KEY", err=True)
+        say(f"gateway and console: {stack.gateway_url}, with FORNADA_API_KEY", err=True)
     say("Ctrl-C stops everything", err=True)

@@ -141,7 +141,7 @@ class Demo:
             f"fornada jobs show {report['job_id']}",
         }
         if self._stack.gateway_url is not None:
-            rows["gateway"] = f"{self._stack.gateway_url}  (then; it asks for FORNADA_API_KEY)"
+            rows["console"] = f"{self._stack.gateway_url}  (then; log in with FORNADA_API_KEY)"
         self._say("")
         for label, value in rows.items():
             self._say(value, label=f"{label:<14}", bold=True)

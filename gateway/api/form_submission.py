@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -24,6 +25,29 @@ _MOST_FIELD_BYTES = 64 * 1024
 _MOST_NAME_CHARACTERS = 1024
 #: Bytes of a file that are written to the disk together.
 _WRITTEN_BYTES = 1024 * 1024
+
+
+class FormSlots:
+    """How many forms are read at a time; one owner cannot take all of that.
+
+    Args:
+        most: Forms of all owners.
+        most_of_one: Forms of one.
+    """
+
+    def __init__(self, *, most: int, most_of_one: int) -> None:
+        self._most_of_one = most_of_one
+        self._all = asyncio.Semaphore(most)
+        #: Owner -> what its forms wait for, while there are some.
+        self._of_one: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def one(self, owner: str) -> AsyncIterator[None]:
+        """Wait until a form of the owner may be read, and read it in the block."""
+        own = self._of_one.get(owner) or asyncio.Semaphore(self._most_of_one)
+        self._of_one[owner] = own
+        async with own, self._all:
+            yield
 
 
 async def submit_form(request: Request, submitting: Submitting) -> Job:

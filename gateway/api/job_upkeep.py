@@ -10,6 +10,7 @@ from gateway.api.job_document import JobDocument
 from gateway.api.jobs import job_of
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
+from producer.upkeep.retry import retry_id
 from producer.upkeep.verification import Verification
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
@@ -88,7 +89,8 @@ def retry_failed_items(
     Called again, it gives the same job.
     """
     caller.require(Scope.JOBS_WRITE)
-    job_of(job_id, deployment, caller)
+    source = job_of(job_id, deployment, caller).manifest
+    deployment.webhooks.carry_over(source, retry_id(job_id))
     job = deployment.client.retry_failed(job_id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobDocument.of(job.manifest, job.status())

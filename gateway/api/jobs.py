@@ -74,7 +74,7 @@ async def submit_job(
         deployment=deployment, caller=caller, job_id=job_id_of(caller.owner, idempotency_key)
     )
     if media_type_of(request.headers) == FORM:
-        async with request.app.state.forms:
+        async with request.app.state.forms.one(caller.owner):
             job = await submit_form(request, submitting)
     else:
         asked = parsed(JobRequest, await request.body())
@@ -161,6 +161,7 @@ def delete_job(job_id: str, deployment: TheDeployment, caller: Caller) -> None:
     caller.require(Scope.JOBS_WRITE)
     job_of(job_id, deployment, caller)
     deployment.client.delete(job_id)
+    deployment.webhooks.forget(job_id)
 
 
 def job_of(job_id: str, deployment: TheDeployment, caller: Caller) -> Job:

@@ -13,6 +13,7 @@ MOST_INLINE_BYTES = 64 * _KIB
 MOST_FORM_BYTES = 16 * _GIB
 #: Forms that are read at a time; others wait.
 MOST_FORMS = 8
+MOST_FORMS_OF_ONE = 4
 _MOST_CALL_BYTES = 16 * _MIB
 
 LIMITS = (

@@ -13,6 +13,8 @@ from producer.listing.shards import JobShard, ShardState
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
+_UNFINISHED = (ShardState.RUNNING, ShardState.QUEUED, ShardState.WAITING)
+
 
 class ShardQuery(BaseModel):
     """Which shards to list."""
@@ -35,6 +37,9 @@ class ShardDocument(BaseModel):
     attempts: int | None = Field(description="`null` until it has an outcome.")
     reason: str | None = Field(description="Why it is dead: `input` or `crash-loop`.")
     detail: str | None
+    last_error: str | None = Field(
+        description="Why the last attempt of one without an outcome failed; it is tried again."
+    )
     worker: str | None
     engine: str | None
     began_at: datetime | None
@@ -44,7 +49,7 @@ class ShardDocument(BaseModel):
     upload_s: float | None
 
     @classmethod
-    def of(cls, found: JobShard) -> "ShardDocument":
+    def of(cls, found: JobShard, *, last_error: str | None) -> "ShardDocument":
         """The document of a shard."""
         outcome = found.outcome
         return cls(
@@ -56,6 +61,7 @@ class ShardDocument(BaseModel):
             attempts=outcome and outcome.attempts,
             reason=outcome and outcome.reason,
             detail=outcome and outcome.detail,
+            last_error=last_error,
             worker=outcome and outcome.worker,
             engine=outcome and outcome.engine,
             began_at=outcome and outcome.began_at,
@@ -81,7 +87,9 @@ def list_shards(
     caller.require(Scope.JOBS_READ)
     job = job_of(job_id, deployment, caller)
     page = job.shards(query.state, first=int(query.cursor or 0), limit=query.limit)
+    unfinished = [found.shard for found in page.shards if found.state in _UNFINISHED]
+    errors = deployment.client.last_errors(job_id, unfinished)
     return ShardListDocument(
-        data=[ShardDocument.of(found) for found in page.shards],
+        data=[ShardDocument.of(found, last_error=errors.get(found.shard)) for found in page.shards],
         next_cursor=None if page.next_first is None else str(page.next_first),
     )

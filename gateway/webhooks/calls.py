@@ -1,8 +1,9 @@
 """Call a webhook: one POST, to addresses that were looked at, within a time."""
 
+import functools
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import httpcore2
@@ -18,11 +19,16 @@ class WebhookCalls:
     """Calls webhooks. Redirects are not followed, and of an answer the status alone is read."""
 
     def __init__(
-        self, addresses: Addresses, *, within_s: float = CALL_WITHIN_S, tls: ssl.SSLContext
+        self,
+        addresses: Addresses,
+        *,
+        within_s: float = CALL_WITHIN_S,
+        tls: Callable[[], ssl.SSLContext] = httpcore2.default_ssl_context,
     ) -> None:
         self._addresses = addresses
         self._within_s = within_s
-        self._tls = tls
+        # Reading the authorities takes 20 ms.
+        self._tls = functools.cache(tls)
 
     def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> int:
         """Send `body`; return the status of the answer.
@@ -38,7 +44,7 @@ class WebhookCalls:
         backend = _Pinned(addresses, until=until)
         try:
             with (
-                httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=backend) as pool,
+                httpcore2.ConnectionPool(ssl_context=self._tls(), network_backend=backend) as pool,
                 pool.stream(
                     "POST", url, headers=[*headers.items(), ("Host", _host(target))], content=body
                 ) as answer,

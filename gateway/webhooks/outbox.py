@@ -114,6 +114,15 @@ class Outbox:
         """The webhook as it was settled last."""
         return self._read(gateway_keys.told_webhook(job_id))
 
+    def has(self, job_id: str) -> bool:
+        """Whether the job has a webhook."""
+        return self.pending(job_id) is not None or self.told(job_id) is not None
+
+    def forget(self, job_id: str) -> None:
+        """Delete all that is known of the job's webhook."""
+        self.drop(job_id)
+        self._objects.delete(gateway_keys.told_webhook(job_id))
+
     def newest(self, job_id: str) -> JobWebhook:
         """The webhook as it stands.
 

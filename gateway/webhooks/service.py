@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-import httpcore2
-
 from fornada.coordination.interface import Coordination
 from fornada.errors import JobNotFinishedError
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
@@ -18,6 +17,7 @@ from gateway.webhooks.addresses import Addresses, Target
 from gateway.webhooks.calls import WebhookCalls
 from gateway.webhooks.deliveries import Deliveries
 from gateway.webhooks.dispatcher import WebhookDispatcher
+from gateway.webhooks.errors import WebhookNotFoundError
 from gateway.webhooks.outbox import JobWebhook, Outbox
 from gateway.webhooks.sealing import WebhookSecrets
 
@@ -58,7 +58,7 @@ class Webhooks:
             outbox=outbox,
             jobs=JobStore(objects=objects),
             leases=coordination,
-            calls=WebhookCalls(addresses, tls=httpcore2.default_ssl_context()),
+            calls=WebhookCalls(addresses),
             secrets=sealing,
             holder=f"{socket.gethostname()}-{secrets.token_hex(4)}",
         )
@@ -87,6 +87,21 @@ class Webhooks:
             self.dispatcher.expect(job_id)
 
         return GivenWebhook(url=url, write=write)
+
+    def carry_over(self, manifest: JobManifest, job_id: str) -> None:
+        """Give a job that is about to be made the webhook of the one that it retries, if any."""
+        if manifest.webhook is None or self._outbox.has(job_id):
+            return
+        try:
+            kept = self._outbox.newest(manifest.job_id)
+        except WebhookNotFoundError:
+            return
+        secret = self._secrets.open(kept.secret, kept.job_id, kept.url)
+        self.given(job_id, kept.url, secret).write()
+
+    def forget(self, job_id: str) -> None:
+        """Forget the webhook of a job that was deleted."""
+        self._outbox.forget(job_id)
 
     def shown_secret(self, job_id: str) -> str:
         """The secret that calls are signed with, for whoever makes the job.

@@ -327,11 +327,7 @@ class AsyncClient:
         return await self._threads.run(self._client.model, model)
 
     async def recent_model(self, model: str) -> ModelManifest:
-        """As `model`, as it was a moment ago: what `predict` uses.
-
-        Raises:
-            FornadaError: As `Client.model`.
-        """
+        """As `model`, as it was a moment ago: what `predict` uses."""
         check_text(model, "model")
         return await self._lookups.recent(model)
 

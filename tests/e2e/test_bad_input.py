@@ -154,7 +154,7 @@ _BAD_FILES = [
     ("size.png", ["5x4 pixels", "takes 8x8", "resize before you submit"]),
     ("bomb.idx.gz", ["more data than its shape (6, 8, 8) claims"]),
     ("missing.npy", ["does not exist", "check the path"]),
-    ("mixed", ["notes.txt is of no known kind", "an image, or a .tar or .zip of images"]),
+    ("mixed", ["notes.txt is a text, and others are not", "name it alone"]),
 ]
 
 

@@ -61,7 +61,7 @@ def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 
     # Then
-    packages = {"fornada", "model_store", "producer", "trainer", "worker"}
+    packages = {"fornada", "gateway", "model_store", "producer", "trainer", "worker"}
     assert packages == {top for top in tops if not top.endswith(".dist-info")}
 
 

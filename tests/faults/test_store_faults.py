@@ -307,8 +307,14 @@ def test_a_failure_without_end_is_store_unavailable_after_a_few_tries(
         proxy.heal()
 
         assert caught.value.may_pass_later
-        # Whether an answer is lost or the server half open, no more tries are made.
-        assert 3 + (_own_tries(store) if wired else 0) == rule.count
+        # Whether an answer is lost or the server half open, no more tries are made; a put that is
+        # refused looks for a folder in its way, besides.
+        first, *_ = hits = [_is_listing(hit) for hit in rule.hit]
+        assert 3 + (_own_tries(store) if wired else 0) == hits.count(first)
+
+
+def _is_listing(url: str) -> bool:
+    return "list-type=" in url
 
 
 def _own_tries(store: S3ObjectStore) -> int:

@@ -37,7 +37,8 @@ def reading_table(where: str) -> Iterator[None]:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
         fact = " ".join(str(exc).split())[:200]
-        raise InputError(f"{where} cannot be read ({fact}); write it again") from exc
+        remedy = "save it as UTF-8" if "invalid UTF8" in fact else "write it again"
+        raise InputError(f"{where} cannot be read ({fact}); {remedy}") from exc
     except (OSError, UnicodeDecodeError) as exc:
         # pyarrow's own errors of damaged files are plain OSErrors without a number.
         if isinstance(exc, OSError) and exc.errno is not None:

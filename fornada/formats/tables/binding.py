@@ -126,9 +126,11 @@ def check_types(
             of, is_single = column_types[name], len(names) == 1
             is_file = is_single and tensor.image is not None and kind_of(of) in files
             if not is_file and not _fits(of, tensor, is_single, name in parsed):
+                is_text = kind_of(of) == "text" and tensor.dtype != "string"
+                remedy = "write numbers as 1234.5" if is_text else "convert the column"
                 raise InputError(
                     f"{where}: column {name!r} holds {str(of)[:80]}, and {model} "
-                    f"takes {tensor} for {tensor.name!r}; convert the column, or bind another"
+                    f"takes {tensor} for {tensor.name!r}; {remedy}, or bind another"
                 )
     if binding.id_column is not None:
         _check_ids(column_types[binding.id_column], binding.id_column, where=where)

@@ -12,6 +12,7 @@ from gateway.auth.callers import TheDeployment
 from gateway.auth.scopes import Scope
 from gateway.console.job_pages.visit import TheJobVisit
 from gateway.console.viewers import FormChecked
+from producer.upkeep.retry import retry_id
 from producer.upkeep.verification import Verification
 
 router = APIRouter(prefix="/jobs/{job_id}")
@@ -71,7 +72,9 @@ def cancel(visit: TheJobVisit) -> RedirectResponse:
 @router.post("/retry-failed", dependencies=[FormChecked])
 def retry_failed(visit: TheJobVisit, deployment: TheDeployment) -> RedirectResponse:
     """Run again what failed, as a new job."""
-    return _to(f"/jobs/{deployment.client.retry_failed(visit.change().job_id).id}")
+    source = visit.change()
+    deployment.webhooks.carry_over(source, retry_id(source.job_id))
+    return _to(f"/jobs/{deployment.client.retry_failed(source.job_id).id}")
 
 
 @router.post("/verify", dependencies=[FormChecked])

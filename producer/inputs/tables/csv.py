@@ -1,9 +1,12 @@
 """CSV files, gzipped or not: every cell is text, and numbers are parsed a batch at a time."""
 
-from collections import Counter
+import re
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from csv import reader
+from csv import Error as csv_error  # noqa: N813 - a name that says whose
+from csv import field_size_limit, reader
+from io import StringIO, TextIOWrapper
 from typing import Any
 
 from fornada.errors import InputError
@@ -16,6 +19,7 @@ _BLOCK_BYTES = 4 * 1024 * 1024
 #: Each takes pyarrow kilobytes, and about 0.1 ms.
 _MOST_COLUMNS = 100_000
 _DELIMITERS = (",", ";", "\t", "|")
+_QUOTED = re.compile(r'"[^"]*"')
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
@@ -26,8 +30,8 @@ class CsvTable:
         self.where = where
         self._open = opened
         header = first_line(opened, where=where)
-        self._delimiter = max(_DELIMITERS, key=header.count)
-        self._names = next(reader([header], delimiter=self._delimiter), [])
+        self._delimiter = max(_DELIMITERS, key=_QUOTED.sub("", header).count)
+        self._names = self._header(header)
         twice = {name for name, count in Counter(self._names).items() if count > 1}
         if len(self._names) > _MOST_COLUMNS:
             raise InputError(
@@ -60,15 +64,47 @@ class CsvTable:
             for first in range(0, batch.num_rows, row_count):
                 yield batch.slice(first, row_count)
 
+    def _header(self, line: str) -> list[str]:
+        try:
+            return next(reader(StringIO(line, newline=""), delimiter=self._delimiter), [])
+        except csv_error as exc:
+            raise InputError(
+                f"{self.where} has no line of column names ({exc}); end lines with a line feed"
+            ) from exc
+
     def _read(self, names: Sequence[str]) -> Iterator[Any]:
-        with self._opened(names) as batches:
+        # What an open quote swallows is the end of the last column, or no row.
+        last, last_cell = self._names[-1], ""
+        with self._opened(list(dict.fromkeys([*names, last]))) as batches:
             while True:
                 with reading(self.where), reading_table(self.where):
                     try:
                         batch = batches.read_next_batch()
                     except StopIteration:
-                        return
-                yield batch
+                        break
+                if batch.num_rows:
+                    last_cell = batch.column(last)[-1].as_py()
+                yield batch.select(list(names))
+        if "\n" in last_cell:
+            self._check_quotes(last_cell)
+
+    def _check_quotes(self, last_cell: str) -> None:
+        """Check that the last cell, which has several lines, ends before the file does.
+
+        Raises:
+            InputError: It has no closing quote.
+        """
+        with reading(self.where), opened_text(self._open) as stream:
+            lines = TextIOWrapper(stream, "utf-8-sig", newline="")
+            try:
+                deque(reader(lines, delimiter=self._delimiter, strict=True), maxlen=0)
+            except csv_error as exc:
+                is_long = len(last_cell) > field_size_limit()
+                if "unexpected end of data" in str(exc) or is_long:
+                    raise InputError(
+                        f"{self.where}: the quote before {last_cell[:40]!r} in column "
+                        f"{self._names[-1]!r} is never closed; close it, or write it as two"
+                    ) from exc
 
     @contextmanager
     def _opened(self, names: Sequence[str]) -> Iterator[Any]:

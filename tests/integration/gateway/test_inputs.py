@@ -1,5 +1,6 @@
 """Items in forms, in uploads and in the store."""
 
+import asyncio
 import io
 import json
 import time
@@ -16,6 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from fornada.storage.memory import InMemoryObjectStore
+from gateway.api.form_submission import FormSlots
 from gateway.auth.scopes import Scope
 from producer.client import Client
 
@@ -99,6 +101,22 @@ def test_a_form_that_breaks_off_makes_no_job(caller: TestClient) -> None:
 
     assert (HTTPStatus.BAD_REQUEST, "FormError") == (answer.status_code, answer.json()["code"])
     assert [] == caller.get("/v1/jobs").json()["data"]
+
+
+def test_the_forms_of_one_owner_do_not_hold_up_those_of_others() -> None:
+    async def read_form(slots: FormSlots, owner: str) -> None:
+        async with slots.one(owner):
+            pass
+
+    async def read_forms() -> None:
+        slots = FormSlots(most=2, most_of_one=1)
+        async with slots.one("shop"):
+            second = asyncio.create_task(read_form(slots, "shop"))
+            await read_form(slots, "bank")
+            assert not second.done()
+        await second
+
+    asyncio.run(read_forms())
 
 
 def test_a_table_in_a_form_reads_no_file_of_the_gateway(

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from fornada.coordination.interface import Claim
 from fornada.coordination.memory import InMemoryCoordination
 from gateway.auth.scopes import Scope
 from producer.client import Client
+from producer.listing.shards import ShardState
+from producer.testing import in_memory_client
 
 from .conftest import CallerOf
 
@@ -141,3 +144,17 @@ def test_shards_are_listed_by_state_and_page(caller_of: CallerOf, client: Client
         for shard in first["data"] + rest["data"]
     ]
     assert (None, {"data": [], "next_cursor": None}) == (rest["next_cursor"], dead)
+
+
+def test_a_shard_that_is_tried_again_says_why() -> None:
+    client = in_memory_client(
+        model="looks", item_shape=[2, 2], classes=["a", "b"], run_at_once=False
+    )
+    coordination = client._coordination
+    job = client.submit(np.zeros((2, 2, 2), np.uint8), model="looks", items_per_shard=1)
+    claim = Claim(job.id, 1, "first")
+    coordination.begin([claim], lease_s=30)
+    coordination.note_failure(claim, "the store was away")
+
+    assert {1: "the store was away"} == client.last_errors(job.id, [0, 1])
+    assert [ShardState.QUEUED] * 2 == [*job.shard_states().values()]

@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+import time
 from http import HTTPStatus
 from typing import IO
 
@@ -125,6 +127,21 @@ def test_what_is_damaged_is_no_whole_answer(
     else:
         with pytest.raises(httpx2.RemoteProtocolError):
             ask()
+
+
+def test_nothing_is_read_on_for_a_client_that_left(
+    admin: TestClient, client: Client, gateway_url: str
+) -> None:
+    items = np.zeros((60_000, 2, 2), np.uint8)
+    job = client.submit(items, model="looks", items_per_shard=2000)
+
+    url = f"{gateway_url}/v1/jobs/{job.id}/results"
+    with httpx2.stream("GET", url, headers=admin.headers) as answer:
+        next(answer.iter_raw())
+
+    # The writer would wait for room for ever.
+    while any(thread.name == "answer" for thread in threading.enumerate()):
+        time.sleep(0.01)
 
 
 def _damage_last_shard(objects: ObjectStore, job_id: str) -> None:

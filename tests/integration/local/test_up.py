@@ -48,12 +48,12 @@ def test_another_terminal_gets_what_it_needs_and_a_second_stack_is_refused(tmp_p
 def test_its_gateway_serves_whoever_sends_the_exported_key(tmp_path: Path) -> None:
     with _up(tmp_path) as (process, settings):
         assert process.stderr is not None
-        said = next(line for line in process.stderr if line.startswith("the gateway: "))
+        said = next(line for line in process.stderr if line.startswith("gateway and console: "))
         key = settings.api_key
         assert key is not None
 
         def status(path: str, token: str) -> int:
-            url = said.removeprefix("the gateway: ").partition(",")[0] + path
+            url = said.removeprefix("gateway and console: ").partition(",")[0] + path
             headers = {"Authorization": f"Bearer {token}"}
             return urllib3.request("GET", url, headers=headers, retries=False).status
 

@@ -116,7 +116,7 @@ def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_
         worker = start_worker()
         # Calls are taken in order, so the first one has been dropped.
         client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
-        assert 0 == server.llen(redis_keys.predict_answers(client._calls._client))
+        assert 0 == server.llen(redis_keys.predict_answers(client.predictions._calls._client))
 
         server.flushdb()
 

@@ -107,7 +107,7 @@ def test_the_address_that_was_looked_at_is_called(receiver: Receiver) -> None:
     # A second look would find another one: what is asked twice may be answered twice.
     resolve = _resolving(["127.0.0.1"], ["10.0.0.1"])
     addresses = Addresses(allowed_hosts=frozenset({"hook.example"}), resolve=resolve)
-    calls = WebhookCalls(addresses, tls=_NO_TLS)
+    calls = WebhookCalls(addresses, tls=lambda: _NO_TLS)
 
     status = calls.post(Target.of(f"http://hook.example:{receiver.port}/x"), {"a": "b"}, b"{}")
 
@@ -126,7 +126,10 @@ def _answering(
     def answer(accepted: socket.socket) -> None:
         client = accepted if tls is None else tls.wrap_socket(accepted, server_side=True)
         with client:
-            client.recv(65536)
+            # All of it: to close with a rest unread takes the answer away.
+            received = b""
+            while not received.endswith(b"{}") and (some := client.recv(65536)):
+                received += some
             for part in parts:
                 client.sendall(part)
                 time.sleep(pause_s)
@@ -151,7 +154,7 @@ def _answering(
 def _calls(*, within_s: float = 10.0, tls: ssl.SSLContext = _NO_TLS) -> WebhookCalls:
     local = frozenset({"hook.example", "127.0.0.1"})
     addresses = Addresses(allowed_hosts=local, resolve=_resolving(*[["127.0.0.1"]] * 9))
-    return WebhookCalls(addresses, within_s=within_s, tls=tls)
+    return WebhookCalls(addresses, within_s=within_s, tls=lambda: tls)
 
 
 def test_an_answer_that_drips_ends_the_call_in_time() -> None:

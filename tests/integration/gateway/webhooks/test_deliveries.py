@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import httpcore2
 import pytest
 
 from fornada.errors import BrokerError
@@ -52,7 +51,7 @@ class _World:
             outbox=self.outbox,
             jobs=JobStore(objects=self.client._models.objects),
             leases=self.client.coordination,
-            calls=WebhookCalls(allowed, tls=httpcore2.default_ssl_context()),
+            calls=WebhookCalls(allowed),
             secrets=secrets,
             holder=holder,
             clock=lambda: self.at,

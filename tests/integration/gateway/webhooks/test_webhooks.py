@@ -100,7 +100,8 @@ def test_a_receiver_that_fails_is_called_again_until_it_takes_it(
     wait_until: WaitUntil,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(calls.WebhookCalls.__init__, "__kwdefaults__", {"within_s": 0.2})
+    defaults = calls.WebhookCalls.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "within_s", 0.2)
     receiver.statuses = [500, 302, None, 404]
     caller = gateways.add()
     job = submit(caller).json()
@@ -255,3 +256,26 @@ def test_an_end_that_nobody_told_the_gateway_is_found(
     gateways.client.coordination.drop_jobs([job.id])
 
     wait_until(lambda: receiver.calls)
+
+
+def test_a_retry_has_the_webhook_of_its_job_and_a_deleted_job_has_none(
+    gateways: Gateways, receiver: Receiver, submit: Submit, wait_until: WaitUntil
+) -> None:
+    caller = gateways.add()
+    job = submit(caller).json()
+    path = f"/v1/jobs/{job['id']}"
+    caller.post(f"{path}/cancel")
+    wait_until(lambda: receiver.calls)
+
+    retry = caller.post(f"{path}/retry-failed").json()["id"]
+    assert retry == caller.post(f"{path}/retry-failed").json()["id"]
+    caller.post(f"/v1/jobs/{retry}/cancel")
+    wait_until(lambda: len(receiver.calls) == 2)
+
+    call = receiver.calls[1]
+    told = Webhook(job["webhook"]["secret"]).verify(call.body, call.headers)
+    assert retry == told["data"]["id"]
+    wait_until(lambda: not list(gateways.objects.list(gateway_keys.WEBHOOKS_PENDING_PREFIX)))
+    for job_id in (retry, job["id"]):
+        assert 204 == caller.delete(f"/v1/jobs/{job_id}").status_code
+    assert [] == list(gateways.objects.list(gateway_keys.WEBHOOKS_TOLD_PREFIX))

@@ -132,6 +132,17 @@ def test_a_vector_takes_all_other_columns_of_numbers_or_those_that_are_named(
     assert ["0", "1", "2"] == others.results().item_ids
 
 
+def test_quotes_and_line_breaks_are_read_wherever_csv_may_have_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for data in (
+        '\ufeff"a, in\nEUR; net";age;note\r\n5;1;"x;""y""\nz"\r\n6;2;"\n"\r\n',
+        'age,"several\n\nlines"\n1,"a\nb"\n2,5" pipe\n',
+        "age,note\r1,x\r2,y\r",
+    ):
+        path.write_text(data, encoding="utf-8", newline="")
+        assert [1.0, 2.0] == scores(scored(path, number("age", []))), data
+
+
 def test_an_image_takes_its_pixels_from_as_many_columns(tmp_path: Path) -> None:
     pixels = {f"pixel{n}": [n, 1] for n in range(4)}
     (tmp_path / "t.csv").write_bytes(as_csv(pa.table({"label": ["7", "3"], **pixels})))
@@ -224,6 +235,9 @@ def test_sequences_of_any_length_keep_their_order(tmp_path: Path) -> None:
         ("t.csv", b"1.5,2\n3,4\n", "has no line of column names"),
         ("t.csv", b"age,income\n", "has no rows"),
         ("t.csv", b"age,income\nx,1\ny,2\n", "column 'age' holds string"),
+        ("t.csv", b"age;income\n1;2,5\n", r"'income' .*; write numbers as 1234\.5, or bind"),
+        ("t.csv", b'age,income,x\n1,2,"a\n3,4,b\n', r"t\.csv: the quote before .* in column 'x'"),
+        ("t.csv", "age,income\n1,é\n".encode("latin-1"), "save it as UTF-8"),
         ("t.csv", b"age,age\n1,2\n", "has several columns 'age'"),
         ("t.csv", "age,income,é\n1,2,3".encode("latin-1"), "is not UTF-8"),
         ("t.csv.gz", gzip.compress(as_csv(TABLE), mtime=0)[:-20], "t.csv.gz"),
