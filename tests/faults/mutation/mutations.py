@@ -18,6 +18,9 @@ _JOB = "tests/unit/producer/test_job.py::test_"
 _BOUNDED_READS = "tests/unit/fornada/storage/test_bounded_reads.py::test_"
 _NESTING = "tests/unit/fornada/formats/test_nesting.py::test_"
 _PREDICT = "tests/unit/producer/test_predict.py::test_"
+_ASYNC_CLIENT = "tests/unit/producer/test_async_client.py::test_"
+_PREDICT_HTTP = "tests/integration/gateway/test_predict.py::test_"
+_OIP = "tests/integration/gateway/test_oip.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
 _SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
 _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
@@ -1565,5 +1568,42 @@ MUTATIONS = (
         old='if spec.format == "npy":',
         new="if False:",
         tests=(f"{_CONSOLE_PAGES}one_item_of_an_array_is_read_without_the_others",),
+    ),
+    # Predictions over HTTP.
+    Mutation(
+        name="predict-without-the-scope",
+        path="gateway/api/predict.py",
+        old="(await caller_of(request)).require(Scope.PREDICT)",
+        new="await caller_of(request)",
+        tests=(f"{_PREDICT_HTTP}a_key_without_the_scope_may_not_predict",),
+    ),
+    Mutation(
+        name="infer-without-the-scope",
+        path="gateway/oip/routes.py",
+        old="(await caller_of(request)).require(Scope.PREDICT)",
+        new="await caller_of(request)",
+        tests=(f"{_OIP}a_key_that_may_not_predict_does_not_infer_but_may_see_models",),
+    ),
+    Mutation(
+        name="body-of-items-without-limit",
+        path="gateway/predicting/bodies.py",
+        old="if size_bytes > MAX_BODY_BYTES:",
+        new="if False:",
+        tests=(f"{_PREDICT_HTTP}a_body_that_does_not_end_is_cut_off",),
+    ),
+    Mutation(
+        name="elements-of-bytes-not-counted",
+        path="gateway/oip/datatypes.py",
+        old="if len(found) != count or sum(map(len, found)) + count * _LENGTH.size != len(data):",
+        new="if len(found) != count:",
+        tests=(f"{_OIP}binary_elements_that_lie_about_their_length_are_refused",),
+    ),
+    Mutation(
+        name="late-calls-of-loops-not-ended",
+        path="producer/calls/predict_calls.py",
+        old="if call.due_s <= now_s]",
+        new="if False]",
+        tests=(f"{_ASYNC_CLIENT}a_call_that_is_late_ends_in_time_and_the_others_go_on",),
+        raises="TimeoutError",
     ),
 )

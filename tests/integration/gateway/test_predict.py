@@ -297,7 +297,8 @@ def test_a_body_that_does_not_end_is_cut_off(caller: TestClient) -> None:
 def test_a_key_without_the_scope_may_not_predict(caller_of: CallerOf) -> None:
     answer = caller_of(Scope.JOBS_WRITE).post(PATH, json={"items": ITEMS.tolist()})
 
-    assert (HTTPStatus.FORBIDDEN, "ForbiddenError") == (answer.status_code, answer.json()["code"])
+    assert HTTPStatus.FORBIDDEN == answer.status_code
+    assert "ForbiddenError" == answer.json()["code"]
 
 
 def test_an_answer_that_is_late_or_refused_says_whether_to_try_again() -> None:

@@ -121,7 +121,8 @@ async def _answer(calls: PredictCalls, items: np.ndarray, timeout_s: float = 10)
     expected = LoopAnswers(asyncio.get_running_loop()).expect()
     call = calls.begin([items], _TAKES, _PIN, timeout_s=timeout_s, expected=expected)
     try:
-        return (await expected.future).outputs
+        async with asyncio.timeout(15):
+            return (await expected.future).outputs
     finally:
         calls.forget(call)
 
