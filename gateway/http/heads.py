@@ -8,8 +8,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 #: Of the line and the headers, in bytes.
 MAX_HEAD_BYTES = 32 * 1024
 _HEAD_WITHIN_S = 10.0
-#: What comes after the headers and is no body: sizes of chunks, their extensions, trailers. One read
-#: may bring 256 KiB, and is looked at as a whole.
+#: After the headers, without a byte of a body: sizes of chunks, their extensions, trailers. One
+#: read may bring 256 KiB, and is looked at as a whole.
 _MOST_BYTES_BETWEEN = 32 * 1024
 #: Requests that wait for the answer to the one before.
 _MOST_WAITING = 16

@@ -119,6 +119,12 @@ def test_an_answer_that_nobody_reads_is_cut_off(port: int) -> None:
     assert size_bytes < 64 * 1024 * 1024
 
 
+def _send(connection: socket.socket, data: bytes, times: int, *, pause_s: float = 0.0) -> None:
+    for _ in range(times):
+        connection.sendall(data)
+        time.sleep(pause_s)
+
+
 _CHUNKED = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -162,8 +168,7 @@ def test_requests_beyond_a_few_do_not_wait_for_answers(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(kept.replace(b"GET /", b"GET /large"))
         with pytest.raises(ConnectionError):
-            for _ in range(100_000):
-                connection.sendall(kept * 17)
+            _send(connection, kept * 17, 100_000)
 
 
 def test_a_few_requests_at_once_are_answered_in_order(port: int) -> None:
@@ -179,9 +184,7 @@ def test_a_body_that_nobody_waits_for_ends_soon(port: int, monkeypatch: pytest.M
         answer = connection.recv(65536)
 
         with pytest.raises(ConnectionError):
-            for _ in range(900):
-                connection.sendall(b"a")
-                time.sleep(0.01)
+            _send(connection, b"a", 900, pause_s=0.01)
 
     assert answer.startswith(b"HTTP/1.1 200 OK")
 
