@@ -13,6 +13,9 @@ from producer.inputs.interface import ImageFile
 MOST_IMAGE_BYTES = 32 * 1024 * 1024
 #: Images that came and were not taken yet.
 _MOST_WAITING_BYTES = 32 * 1024 * 1024
+#: Files of one form that wait on the disk.
+_MOST_FILES = 1000
+_MOST_NAME_BYTES = 255
 
 
 class ImageFeed:
@@ -76,18 +79,29 @@ class Spool:
         self.folder = folder
         self._file_bytes = bytearray()
         self.paths: list[Path] = []
+        self._names: set[str] = set()
 
     def begin(self, name: str) -> None:
         """Begin a file; only the last part of its name is used.
 
         Raises:
-            InputError: It has no name, or another file has it.
+            InputError: It has no name, or another file has it; or there are too many.
         """
-        path = self.folder / Path(name.replace("\\", "/")).name
-        if path.name in {"", ".", ".."} or path in self.paths:
-            raise InputError(f"a file is named {name[:80]!r}; give each a name of its own")
-        self.paths.append(path)
-        path.touch()
+        given = name.replace("\\", "/").rpartition("/")[2]
+        is_name = given not in {"", ".", ".."} and given.isprintable()
+        if not is_name or len(given.encode()) > _MOST_NAME_BYTES or given in self._names:
+            raise InputError(
+                f"a file is named {name[:80]!r}; give each a name of its own, of "
+                f"{_MOST_NAME_BYTES} bytes at most"
+            )
+        if len(self.paths) >= _MOST_FILES:
+            raise InputError(
+                f"the form has more than {_MOST_FILES} files that are not images; send an archive, "
+                "or put files into the store, with POST /v1/uploads"
+            )
+        self._names.add(given)
+        self.paths.append(self.folder / given)
+        self.paths[-1].touch()
 
     def write(self, data: bytes) -> None:
         """Add bytes to the file.

@@ -44,8 +44,10 @@ class Submitting:
         """The job of these items.
 
         Raises:
+            ForbiddenError: The caller may not use the queue.
             FornadaError: As `Client.submit`.
         """
+        self.caller.require_queue(self.deployment.settings.queue)
         job_id = self.job_id
         if isinstance(inputs, StoredUpload):
             # Whoever deletes uploads has to find their jobs, so the id is known before.

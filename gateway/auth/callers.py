@@ -45,6 +45,7 @@ async def caller(
     if credentials is None and session is not None and request.method in _READING:
         principal = await run_in_threadpool(deployment.sessions.principal_of, session)
         if principal is not None:
+            await run_in_threadpool(deployment.identity.rates.check, principal)
             return principal
     return await _caller(deployment, None if credentials is None else credentials.credentials)
 

@@ -61,6 +61,18 @@ class Principal:
                 f"key {self.owner} has no job {manifest.job_id}; see GET /v1/jobs"
             )
 
+    def require_queue(self, queue: str) -> None:
+        """Check that it may make jobs for the queue.
+
+        Raises:
+            ForbiddenError: It may not.
+        """
+        if not self.is_admin and self.queues is not None and queue not in self.queues:
+            raise ForbiddenError(
+                f"key {self.owner} may not use queue {queue}, only {', '.join(self.queues)}; make "
+                f"a key with it, `fornada keys create NAME --queue {queue}`"
+            )
+
     def narrowed(self, prefixes: InputPrefixes) -> InputPrefixes:
         """Those of `prefixes`, where the deployment's jobs may read, that its own may."""
         return prefixes if self.is_admin else prefixes.narrowed(self.prefixes)

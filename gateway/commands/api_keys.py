@@ -13,7 +13,9 @@ from fornada.storage.opening import open_store
 from gateway.auth.api_keys import ApiKey, ApiKeys
 from gateway.auth.scopes import Scope
 
-_DEFAULT_SCOPES = tuple(scope for scope in Scope if scope not in (Scope.ADMIN, Scope.MODELS_WRITE))
+# As texts: of an enumeration, click takes the names of its members.
+_SCOPES = [scope.value for scope in Scope]
+_DEFAULT_SCOPES = tuple(s for s in _SCOPES if s not in (Scope.ADMIN, Scope.MODELS_WRITE))
 
 
 @click.group()
@@ -26,7 +28,7 @@ def keys() -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(list(Scope)),
+    type=click.Choice(_SCOPES),
     multiple=True,
     default=_DEFAULT_SCOPES,
     show_default=True,

@@ -6,12 +6,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from fornada.errors import FornadaError
 from fornada.logs import get_logger
 from gateway.console.pages import pages_of
 from gateway.console.viewers import LoginNeededError
-from gateway.http.problems import problem_response
+from gateway.http.problems import of_gone, problem_response
 
 log = get_logger(__name__)
 
@@ -31,6 +32,7 @@ def add_error_pages(app: FastAPI) -> None:
     app.add_exception_handler(FornadaError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_request)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(ClientDisconnect, of_gone)
     app.add_exception_handler(Exception, _of_any)
 
 

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from fornada.errors import DuplicateIdError, FornadaError
 from fornada.logs import get_logger
@@ -46,6 +47,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(FornadaError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_request)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(ClientDisconnect, of_gone)
     app.add_exception_handler(Exception, _of_any)
 
 
@@ -138,6 +140,11 @@ async def _of_http(request: Request, exc: Exception) -> JSONResponse:
         detail=f"{exc.detail}: {request.method} {request.url.path}; see /docs",
         headers=dict(exc.headers or {}),
     )
+
+
+async def of_gone(request: Request, exc: Exception) -> Response:  # noqa: ARG001 - as Starlette
+    """The answer to a client that is gone, which nobody reads, and which is no error of ours."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _of_any(request: Request, exc: Exception) -> JSONResponse:

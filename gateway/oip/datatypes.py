@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import InputError
 from fornada.formats.items import Array
+from fornada.formats.nesting import holds_texts
 from fornada.tensors import Dtype
 
 #: Names of the protocol -> those of tensors.
@@ -111,7 +112,7 @@ def from_json(values: list[Any], datatype: str, shape: Sequence[int], *, where: 
         InputError: They are of another datatype, or not as many as the shape takes.
     """
     try:
-        array = np.asarray(values, object if datatype == "BYTES" else None)
+        array = np.asarray(values, object if holds_texts(values) else None)
     except (ValueError, OverflowError):
         array = np.empty(0)
     if array.size != math.prod(shape) or not array.size:

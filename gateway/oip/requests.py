@@ -9,12 +9,15 @@ from fornada.formats.items import Array, fitted_shape
 from fornada.tensors import InputTensor, text_of
 from gateway.oip.datatypes import check_datatype, datatype_of, from_binary, from_json
 from gateway.oip.documents import GivenTensor, InferRequest
+from gateway.predicting.bodies import check_item_count
 from model_store.manifest import ModelManifest
 from producer.calls.call import MAX_TIMEOUT_S
 from producer.inputs.interface import ImageFile
 
 _SIZE = "binary_data_size"
 _DEFAULT_TIMEOUT_S = 10.0
+#: Of the length of the JSON: a body has no more bytes than that says.
+_MOST_DIGITS = 9
 
 #: What a model takes, by the names of its inputs.
 Given = dict[str, Array | list[ImageFile]]
@@ -32,7 +35,8 @@ def parsed(body: bytes, header_length: str | None) -> tuple[InferRequest, memory
     """
     json_bytes = len(body)
     if header_length is not None:
-        if not header_length.isdecimal() or int(header_length) > len(body):
+        is_number = header_length.isdecimal() and len(header_length) <= _MOST_DIGITS
+        if not is_number or int(header_length) > len(body):
             raise InputError(
                 f"Inference-Header-Content-Length is {header_length[:40]!r}, and the body has "
                 f"{len(body)} bytes; give the length of its JSON"
@@ -84,6 +88,7 @@ def given_tensors(request: InferRequest, binary: memoryview, model: ModelManifes
             end = at + _checked_size(size, len(binary) - at, where=where)
             array = from_binary(binary[at:end], tensor.datatype, tensor.shape, where=where)
             at = end
+        check_item_count(array.shape[0] if array.ndim else 1, where=where)
         given[tensor.name] = _fitting(array, tensor, taken, where=where)
     if at != len(binary):
         raise InputError(

@@ -11,6 +11,8 @@ from gateway.http.body_limits import MediaTypeError, TooLargeError
 
 #: Of a body. A call has a megabyte of items, which are larger as JSON or as photographs.
 MAX_BODY_BYTES = 16 * 1024 * 1024
+#: Of a call; each costs time, however small it is.
+MOST_ITEMS = 65_536
 
 
 #: Large bodies that a gateway has in memory at a time.
@@ -82,6 +84,19 @@ async def body_parts(request: Request) -> AsyncGenerator[bytes, None]:
         _check_size(size_bytes)
         if part:
             yield part
+
+
+def check_item_count(count: int, *, where: str) -> None:
+    """Check that a prediction may have so many items.
+
+    Raises:
+        TooLargeError: It may not.
+    """
+    if count > MOST_ITEMS:
+        raise TooLargeError(
+            f"{where} has {count} items, and a prediction may have {MOST_ITEMS}; send fewer, or "
+            "submit a job"
+        )
 
 
 def _check_size(size_bytes: int) -> None:

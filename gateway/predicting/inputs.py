@@ -18,11 +18,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from fornada.errors import InputError
 from fornada.formats.images import HEAD_BYTES, is_image
 from fornada.formats.items import Array
+from fornada.formats.nesting import holds_texts
 from fornada.formats.npy import from_npy
 from fornada.formats.tensor_file import from_tensor_file, needs_tensor_file
 from fornada.tensors import InputTensor
 from gateway.http.body_limits import MediaTypeError
-from gateway.predicting.bodies import LARGE_BYTES, body_parts, read_body
+from gateway.predicting.bodies import LARGE_BYTES, body_parts, check_item_count, read_body
 from model_store.manifest import ModelManifest
 from producer.inputs.interface import ImageFile, Inputs
 
@@ -38,6 +39,8 @@ TYPES_IN_WORDS = (
 )
 #: Parts of a form: an image each.
 _MOST_FILES = 1000
+#: Names of inputs in JSON.
+_MOST_INPUTS = 64
 _NPY_MAGIC = b"\x93NUMPY"
 _WHERE = "the body"
 
@@ -104,14 +107,19 @@ def _of_json(data: bytes) -> dict[str, Array | list[Any]] | Array | list[Any]:
             "list by the name of each input"
         ) from None
     if isinstance(items, dict):
+        if len(items) > _MOST_INPUTS:
+            raise InputError(f"items has {len(items)} names; send one for each input of the model")
         return {name: _column(each, where=f"items[{name!r}]") for name, each in items.items()}
     return _column(items, where="items")
 
 
 def _column(items: list[Any], *, where: str) -> Array | list[Any]:
     """Items as an array if they are one of numbers; with bytes in place of base64."""
+    check_item_count(len(items), where=where)
     if any(isinstance(item, dict) for item in items[:1]):
         return [_item(item, where=f"{where}[{n}]") for n, item in enumerate(items)]
+    if holds_texts(items):
+        return items
     try:
         array = np.asarray(items)
     except (ValueError, OverflowError):

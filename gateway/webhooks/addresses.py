@@ -115,12 +115,13 @@ class Addresses:
         try:
             found = self._resolve(target.host, target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
-            raise WebhookCallError(f"host {target.host} has no address ({exc})") from exc
+            fact = f"host {target.host} has no address ({exc})"
+            raise _not_callable(fact, target.host) from exc
         addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
         if target.host not in self._allowed_hosts:
             for address in addresses:
                 if not is_public(address):
-                    raise WebhookCallError(_not_public(target.host, address))
+                    raise _not_callable(_not_public(target.host, address), target.host)
         return addresses
 
 
@@ -139,6 +140,14 @@ def is_public(address: str) -> bool:
 def _refused(fact: str) -> WebhookRefusedError:
     # Without the URL: it may hold a password.
     return WebhookRefusedError(f"webhook.url {fact}; give one such as https://example.com/jobs")
+
+
+def _not_callable(fact: str, host: str) -> WebhookCallError:
+    # Callers do not learn which names there are in the gateway's network, nor what they mean.
+    return WebhookCallError(fact).with_public_text(
+        f"host {host} has no public address; give one that has, or list the host in "
+        "FORNADA_WEBHOOK_HOSTS"
+    )
 
 
 def _not_public(host: str, address: str) -> str:

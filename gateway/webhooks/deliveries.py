@@ -204,7 +204,8 @@ class Deliveries:
             }
             status = self._calls.post(Target.of(webhook.url), headers, body.encode())
         except (WebhookCallError, WebhookRefusedError) as exc:
-            return Attempt(at=at, error=str(exc)[:500])
+            log.debug("webhook not called", job_id=webhook.job_id, why=str(exc))
+            return Attempt(at=at, error=exc.public_text[:500])
         return Attempt(at=at, status=status)
 
     def _note(self, webhook: JobWebhook, attempt: Attempt) -> Left | datetime:

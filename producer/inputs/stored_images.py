@@ -184,14 +184,19 @@ def _check_address(stored: StoredImages, prefixes: InputPrefixes) -> None:
 def _check_names(
     infos: Sequence[ObjectInfo], stored: StoredImages, prefixes: InputPrefixes
 ) -> None:
-    refused = [
-        f"{info.key!r} ({key_flaw(info.key) or 'not in FORNADA_INPUT_PREFIXES'})"
-        for info in infos
-        if not prefixes.allow(info.key, stored.bucket)
+    refused = [info.key for info in infos if not prefixes.allow(info.key, stored.bucket)]
+    flaws = [
+        f"{key!r} ({key_flaw(key)})"
+        for key in refused
+        if key_flaw(key) and prefixes.meet(key, stored.bucket)
     ]
-    if refused:
+    # Names of what may not be read are not told either.
+    beyond = len(refused) - len(flaws)
+    if beyond:
+        flaws.append(f"{beyond} outside {prefixes}")
+    if flaws:
         raise InputNotAllowedError(
-            f"{stored} has objects that no job can read: {listed(refused)}; rename or exclude "
+            f"{stored} has objects that no job can read: {listed(flaws)}; rename or exclude "
             "them, or give a prefix without them"
         )
 

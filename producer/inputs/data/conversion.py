@@ -12,6 +12,7 @@ import numpy as np
 
 from fornada.errors import InputError
 from fornada.formats.items import Array
+from fornada.formats.nesting import holds_texts
 
 _PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
 _ARRAYS = (np.ndarray, np.generic, bytearray, memoryview, array.array)
@@ -91,7 +92,7 @@ def as_array(value: object, *, of_text: bool = False, where: str) -> Array:
         InputError: It gives no array.
     """
     try:
-        if of_text and isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and (of_text or holds_texts(value)):
             return np.asarray(value, object)
         found = _converted(value)
     except MemoryError:
@@ -168,7 +169,7 @@ def unfolded(cells: Array, *, of_text: bool = False) -> Array | None:
     try:
         shape = np.shape(first)
         null = np.full(shape, None).tolist()
-        kind = object if of_text else None
+        kind = object if of_text or any(map(holds_texts, cells.flat)) else None
         filled = [null if cell is None else np.asarray(cell, kind).tolist() for cell in cells.flat]
         whole = np.asarray(filled, kind)
         if whole.size != cells.size * math.prod(shape) or whole.ndim != 1 + len(shape):

@@ -9,6 +9,7 @@ import numpy as np
 from fornada.errors import InputError
 from fornada.formats.fitting import fit_items
 from fornada.formats.items import Array, fitted_shape
+from fornada.formats.nesting import holds_texts
 from fornada.formats.rows import Rows, blank
 from fornada.tensors import InputTensor, text_of
 from producer.inputs.interface import ItemBlock
@@ -49,7 +50,7 @@ def _item(cell: Any, taken: InputTensor, *, model: str, where: str) -> Array | s
     if cell is None:
         return "null in its place"
     try:
-        is_texts = taken.dtype == "string" and isinstance(cell, list | tuple)
+        is_texts = isinstance(cell, list | tuple) and holds_texts(cell)
         array = np.asarray(cell, object if is_texts else None)
     except ValueError as exc:
         raise InputError(

@@ -19,7 +19,9 @@ from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
 from gateway.auth.rates import Rates
 from gateway.auth.scopes import Scope
+from gateway.auth.sessions import COOKIE
 from gateway.auth.tokens import Tokens
+from gateway.commands.api_keys import create
 from gateway.deployment import Deployment
 from producer.client import Client
 from producer.testing import in_memory_client
@@ -108,6 +110,14 @@ def test_a_key_does_what_its_scopes_say(caller_of: CallerOf, scope: Scope | None
     assert (HTTPStatus.FORBIDDEN, "ForbiddenError") == (answer.status_code, answer.json()["code"])
 
 
+def test_scopes_are_named_to_the_command_as_keys_have_them() -> None:
+    given = [word for scope in Scope for word in ("--scope", scope.value)]
+
+    parsed = create.make_context("create", ["shop", *given])
+
+    assert tuple(Scope) == parsed.params["scopes"]
+
+
 def test_a_revoked_key_ends(deployment: Deployment, caller_of: CallerOf) -> None:
     caller = caller_of(Scope.MODELS_READ)
     (key,) = deployment.identity.api_keys.all()
@@ -136,6 +146,28 @@ def test_a_rate_is_kept(caller_of: CallerOf) -> None:
         answers[-1].json()["code"],
         answers[-1].headers["Retry-After"],
     )
+
+
+def test_a_rate_is_kept_by_those_who_logged_in_too(
+    deployment: Deployment, caller_of: CallerOf
+) -> None:
+    caller = caller_of(Scope.MODELS_READ, rate="3/hour")
+    token = caller.headers.pop("Authorization").removeprefix("Bearer ")
+    caller.cookies.set(COOKIE, deployment.sessions.begin(token))
+
+    answers = [caller.get("/v1/models") for _ in range(4)]
+
+    assert 429 == answers[-1].status_code
+
+
+def test_a_key_makes_jobs_for_its_queues_alone(caller_of: CallerOf) -> None:
+    refused = caller_of(Scope.JOBS_WRITE, queues=["other"]).post("/v1/jobs", json=INLINE)
+    taken = caller_of(Scope.JOBS_WRITE, queues=["other", Settings().queue]).post(
+        "/v1/jobs", json=INLINE
+    )
+
+    assert (HTTPStatus.FORBIDDEN, "ForbiddenError") == (refused.status_code, refused.json()["code"])
+    assert HTTPStatus.ACCEPTED == taken.status_code
 
 
 def test_a_quota_counts_the_items_of_open_jobs_and_of_no_other_owner() -> None:

@@ -94,6 +94,10 @@ def test_an_array_in_a_form_is_its_items(caller: TestClient) -> None:
         ([("a.png", _png(0)), ("b.npy", b"")], "FormError"),
         ([("", _png(0))], "FormError"),
         ([("a.csv", b"x")], "InputError"),
+        ([("a/.", b"x")], "InputError"),
+        ([("..", b"x")], "InputError"),
+        ([(f"{'a' * 300}.npy", b"x")], "InputError"),
+        ([("a.npy", b"x"), ("b/a.npy", b"x")], "InputError"),
     ],
 )
 def test_a_form_without_such_items_makes_no_job(
@@ -103,6 +107,13 @@ def test_a_form_without_such_items_makes_no_job(
 
     assert code == answer.json()["code"], answer.text
     assert [] == caller.get("/v1/jobs").json()["data"]
+
+
+def test_a_form_has_a_thousand_files_that_wait_on_the_disk(caller: TestClient) -> None:
+    answer = _form(caller, *[(f"{n}.npy", b"x") for n in range(1001)])
+
+    assert HTTPStatus.UNPROCESSABLE_ENTITY == answer.status_code
+    assert "more than 1000 files that are not images" in answer.json()["detail"]
 
 
 def test_a_form_that_breaks_off_makes_no_job(caller: TestClient) -> None:

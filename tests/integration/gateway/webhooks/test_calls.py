@@ -103,6 +103,21 @@ def test_a_host_with_one_address_that_is_not_public_is_not_called() -> None:
         addresses.of(Target.of("http://hook.example/"))
 
 
+def test_a_caller_does_not_learn_what_names_mean_in_the_gateways_network() -> None:
+    def unknown(*_: object, **__: object) -> list[tuple[object, ...]]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    told = []
+    for resolve in (_resolving(["10.0.0.1"]), unknown):
+        addresses = Addresses(allowed_hosts=frozenset(), resolve=resolve)
+        with pytest.raises(WebhookCallError) as caught:
+            addresses.of(Target.of("http://db/"))
+        told.append(caught.value.public_text)
+
+    assert told[0] == told[1]
+    assert "10.0.0.1" not in told[0]
+
+
 def test_the_address_that_was_looked_at_is_called(receiver: Receiver) -> None:
     # A second look would find another one: what is asked twice may be answered twice.
     resolve = _resolving(["127.0.0.1"], ["10.0.0.1"])
