@@ -27,6 +27,7 @@ from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
 from gateway.http.direct_paths import DirectPaths
+from gateway.http.docs_page import add_docs_page
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
@@ -90,6 +91,8 @@ def create_app(deployment: Deployment) -> FastAPI:
         description=_DESCRIPTION,
         generate_unique_id_function=operation_id,
         lifespan=_background,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.deployment = deployment
     app.state.forms = FormSlots(most=MOST_FORMS, most_of_one=MOST_FORMS_OF_ONE)
@@ -106,6 +109,7 @@ def create_app(deployment: Deployment) -> FastAPI:
     for part in _PARTS:
         app.include_router(part.router)
     describe(app, [JobRequest, JobOptions])
+    add_docs_page(app)
     # Last: it takes what is left.
     app.mount("/", create_console(deployment))
     return app

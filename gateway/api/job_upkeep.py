@@ -106,8 +106,9 @@ def verify_job(
 ) -> JobDocument:
     """Compute shards of an ended job again; `Location` has the comparison once that has ended."""
     caller.require(Scope.JOBS_WRITE)
-    job_of(job_id, deployment, caller)
+    job = job_of(job_id, deployment, caller)
     sample = (request or VerifyRequest()).sample
+    deployment.quotas.check_verification(caller, job.manifest, sample=sample)
     again = deployment.client.begin_verification(job_id, sample=sample)
     response.headers["Location"] = f"/v1/jobs/{job_id}/verifications/{again.id}"
     return JobDocument.of(again.manifest, again.status())

@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 
+from fornada.jobs.manifest import JobManifest
 from gateway.auth.errors import RateExceededError
 from gateway.auth.principal import Principal
 from producer.client import Client
@@ -39,6 +41,18 @@ class Quotas:
                 )
 
         return admit
+
+    def check_verification(self, caller: Principal, manifest: JobManifest, *, sample: int) -> None:
+        """Check that a caller may have so many shards of a job computed again, each time anew.
+
+        Raises:
+            RateExceededError: There are too many items in its open jobs.
+        """
+        admit = self.admission(caller)
+        if admit is not None:
+            bounds = pairwise([*manifest.shards.starts, manifest.item_count])
+            # Which ones is not decided yet.
+            admit(sum(sorted(end - start for start, end in bounds)[-sample:]))
 
     def _open_items(self, owner: str) -> int:
         open_ids = self._client.open_job_ids()

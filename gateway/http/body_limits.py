@@ -117,6 +117,7 @@ class _LimitedBody:
         self._receive = receive
         self._taken = taken
         self._kind = media_type_of(headers)
+        self._encoding = headers.get("Content-Encoding", "").strip().lower()
         self._received_bytes = 0
         declared = headers.get("Content-Length", "")
         self._declared_bytes = int(declared) if declared.isdecimal() else 0
@@ -134,7 +135,9 @@ class _LimitedBody:
             return message
         self._received_bytes += len(message["body"])
         most_bytes = self._taken.limit(self._kind)
-        if most_bytes is None:
+        if self._encoding not in {"", "identity"}:
+            self.refusal = MediaTypeError("the body is compressed; send it as it is")
+        elif most_bytes is None:
             self.refusal = MediaTypeError(
                 f"the body is {self._kind or 'of no media type'}; send Content-Type: "
                 f"{self._taken.in_words}"

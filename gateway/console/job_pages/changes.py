@@ -84,9 +84,10 @@ def verify(
     sample: Annotated[int, Form(ge=1, le=1000)] = 16,
 ) -> RedirectResponse:
     """Begin to compute shards again."""
-    job_id = visit.change().job_id
-    again = deployment.client.begin_verification(job_id, sample=sample)
-    return _to(f"/jobs/{job_id}/verifications/{again.id}")
+    source = visit.change()
+    deployment.quotas.check_verification(visit.principal, source, sample=sample)
+    again = deployment.client.begin_verification(source.job_id, sample=sample)
+    return _to(f"/jobs/{source.job_id}/verifications/{again.id}")
 
 
 @router.get("/verifications/{verification_id}")

@@ -200,6 +200,20 @@ def test_a_quota_counts_the_items_of_open_jobs_and_of_no_other_owner() -> None:
         assert "QUEUED" == submit(shop, "c")["state"]
 
 
+def test_a_quota_counts_what_is_computed_again(caller_of: CallerOf) -> None:
+    allowed = caller_of(Scope.JOBS_WRITE, Scope.JOBS_READ)
+    ended = allowed.post("/v1/jobs", json=INLINE).headers["Location"]
+    assert "SUCCEEDED" == allowed.get(ended).json()["state"]
+
+    refused = caller_of(Scope.JOBS_WRITE, open_items=1).post(f"{ended}/verify")
+
+    assert (429, "RateExceededError") == (refused.status_code, refused.json()["code"])
+    assert (
+        HTTPStatus.ACCEPTED
+        == caller_of(Scope.JOBS_WRITE, open_items=9).post(f"{ended}/verify").status_code
+    )
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

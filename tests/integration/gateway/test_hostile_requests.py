@@ -1,6 +1,7 @@
 """Small requests that would take much: refused, and served beside others."""
 
 import asyncio
+import gzip
 import json
 import tracemalloc
 from http import HTTPStatus
@@ -84,6 +85,17 @@ def test_a_length_that_is_none_is_refused(caller: TestClient, length: str) -> No
 
     assert HTTPStatus.UNPROCESSABLE_ENTITY == answer.status_code
     assert "give the length of its JSON" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/uploads", _PREDICT, _INFER])
+def test_a_body_that_is_compressed_is_said_to_be(caller: TestClient, path: str) -> None:
+    answer = caller.post(
+        path,
+        content=gzip.compress(b"{}"),
+        headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    )
+
+    assert HTTPStatus.UNSUPPORTED_MEDIA_TYPE == answer.status_code
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/uploads", _PREDICT, _INFER, "/try"])
