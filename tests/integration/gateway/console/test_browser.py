@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from ....photos import encoded
 from .browsers import OpenPage, barriers_on, chromium, complaints_of, served
-from .stage import Stage, fashion
+from .stage import Stage, digits
 
 # Read at import: the environment of tests is emptied.
 _SCREENSHOTS = os.environ.get("FORNADA_SCREENSHOTS")
@@ -35,12 +35,12 @@ _PAGES = {
     "cancel": "/jobs/{queued}/cancel",
     "verify": "/jobs/{done}/verify",
     "models": "/models",
-    "model": "/models/fashion",
-    "version": "/models/fashion/2",
-    "compare": "/models/fashion/compare?first=1&second=2",
-    "promote": "/models/fashion/promote?version=1",
-    "roll-back": "/models/fashion/roll-back?alias=prod",
-    "try": "/try?model=fashion@prod",
+    "model": "/models/digits",
+    "version": "/models/digits/2",
+    "compare": "/models/digits/compare?first=1&second=2",
+    "promote": "/models/digits/promote?version=1",
+    "roll-back": "/models/digits/roll-back?alias=prod",
+    "try": "/try?model=digits@prod",
     "try-row": "/try?model=houses:1&beside=houses:1",
     "workers": "/workers",
 }
@@ -53,8 +53,8 @@ _PICTURES = [
     ("console-failed", "/jobs/{photos}/items?order=failed", 1200, 820, False),
     ("console-items", "/jobs/{done}/items", 1200, 720, True),
     ("console-mask", "/jobs/{photos}/items/20", 1200, 640, False),
-    ("console-try", "/try?model=fashion@prod&beside=fashion:1", 1200, 900, False),
-    ("console-model", "/models/fashion", 1200, 640, False),
+    ("console-try", "/try?model=digits@prod&beside=digits:1", 1200, 900, False),
+    ("console-model", "/models/digits", 1200, 640, False),
     ("console-phone", "/jobs/{running}", 400, 860, True),
 ]
 
@@ -100,8 +100,8 @@ def open_page(browser: Browser, address: str, key_of: Callable[..., str]) -> Ite
 
 def test_a_job_is_followed_from_the_list_to_its_end(open_page: OpenPage, stage: Stage) -> None:
     stage.waiting.clear()
-    stage.on_hold.add("fashion")
-    job_id = stage.submit(fashion()[0][:60], model="fashion@prod", items_per_shard=5)
+    stage.on_hold.add("digits")
+    job_id = stage.submit(digits()[0][:60], model="digits@prod", items_per_shard=5)
     page = open_page()
     complaints = complaints_of(page)
 
@@ -126,8 +126,8 @@ def test_a_job_is_followed_from_the_list_to_its_end(open_page: OpenPage, stage: 
 @pytest.mark.slow
 def test_dropped_files_are_predicted_without_leaving_the_page(open_page: OpenPage) -> None:
     page = open_page()
-    page.goto("/try?model=fashion@prod&beside=fashion:1")
-    picture = list(encoded(Image.fromarray(fashion()[0][0]), "PNG"))
+    page.goto("/try?model=digits@prod&beside=digits:1")
+    picture = list(encoded(Image.fromarray(digits()[0][0]), "PNG"))
 
     transfer = page.evaluate_handle(
         """bytes => {
@@ -141,7 +141,7 @@ def test_dropped_files_are_predicted_without_leaving_the_page(open_page: OpenPag
     page.locator("[data-drop]").dispatch_event("drop", {"dataTransfer": transfer})
 
     expect(page.get_by_role("heading", name="1 result")).to_be_visible()
-    expect(page.locator(".tried h3")).to_have_text(["fashion:2", "fashion:1"])
+    expect(page.locator(".tried h3")).to_have_text(["digits:2", "digits:1"])
     assert [] == barriers_on(page)
 
 
@@ -179,9 +179,9 @@ def test_pages_work_without_scripts(open_page: OpenPage, stage: Stage) -> None:
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.locator(".heading .state")).to_have_text("Cancelled")
     page.get_by_role("link", name="Try it").click()
-    page.get_by_label("Model", exact=True).select_option("fashion@prod")
+    page.get_by_label("Model", exact=True).select_option("digits@prod")
     page.get_by_role("button", name="Choose", exact=True).click()
-    picture = encoded(Image.fromarray(fashion()[0][0]), "PNG")
+    picture = encoded(Image.fromarray(digits()[0][0]), "PNG")
     page.get_by_label("Choose images").set_input_files(
         {"name": "shoe.png", "mimeType": "image/png", "buffer": picture}
     )
@@ -236,7 +236,7 @@ def test_the_page_of_another_site_can_do_nothing(
         # Another name of the same machine is another site.
         other_site = elsewhere.replace("127.0.0.1", "localhost")
         cancel = f"/jobs/{jobs['queued']}/cancel"
-        for path in (cancel, "/models/fashion/promote", "/logout", "/login", "/try"):
+        for path in (cancel, "/models/digits/promote", "/logout", "/login", "/try"):
             page.goto(other_site)
             page.set_content(
                 f'<form method="post" action="{address}{path}"><button>Win</button></form>'
@@ -262,7 +262,7 @@ def test_the_page_of_another_site_can_do_nothing(
 @pytest.mark.slow
 def test_what_moves_models_asks_first(open_page: OpenPage, stage: Stage) -> None:
     page = open_page()
-    page.goto("/models/fashion")
+    page.goto("/models/digits")
 
     page.get_by_role("link", name="Promote… version 1").click()
     page.get_by_label("Alias").fill("candidate")
@@ -277,7 +277,7 @@ def test_what_moves_models_asks_first(open_page: OpenPage, stage: Stage) -> None
     page.get_by_role("button", name="Roll back").click()
     expect(page.locator("#aliases")).to_contain_text("@candidate → version 1")
 
-    assert 1 == stage.models.aliases("fashion")["candidate"]
+    assert 1 == stage.models.aliases("digits")["candidate"]
 
 
 def _colours_of_the_map(page: Page) -> int:
@@ -311,7 +311,7 @@ def test_pictures_for_the_docs(open_page: OpenPage, jobs: dict[str, str]) -> Non
 
 
 def _try_some(page: Page) -> None:
-    images, _ = fashion()
+    images, _ = digits()
     pictures = [encoded(Image.fromarray(image), "PNG") for image in images[40:46]]
     page.get_by_label("Choose images").set_input_files(
         [

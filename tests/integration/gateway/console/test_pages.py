@@ -44,8 +44,8 @@ def test_the_list_shows_the_jobs_of_one_owner_alone(
     ("query", "shown"),
     [
         ("state=CANCELLED", {"cancelled"}),
-        ("model=fashion:1", {"cancelled", "queued"}),
-        ("model=fashion&state=SUCCEEDED", {"done"}),
+        ("model=digits:1", {"cancelled", "queued"}),
+        ("model=digits&state=SUCCEEDED", {"done"}),
         ("tag=team%3Dsearch", {"running"}),
         ("tag=team%3Dnobody", set()),
     ],
@@ -101,15 +101,15 @@ def test_a_form_without_the_sessions_token_changes_nothing(
     form = {"form_token": token, "version": "1", "alias": "prod", "model": "houses:1", "text": "1"}
     paths = [
         *(f"/jobs/{jobs['queued']}/{what}" for what in ("cancel", "retry-failed", "verify")),
-        "/models/fashion/promote",
-        "/models/fashion/roll-back",
+        "/models/digits/promote",
+        "/models/digits/roll-back",
     ]
 
     answers = [visitor.post(path, data=form) for path in paths]
     answers.append(visitor.post("/try", data=form, files={"files": ("", b"")}))
 
     assert [403] * 6 == [answer.status_code for answer in answers]
-    assert (2, None) == (stage.models.aliases("fashion")["prod"], stage.jobs.final(jobs["queued"]))
+    assert (2, None) == (stage.models.aliases("digits")["prod"], stage.jobs.final(jobs["queued"]))
 
 
 def test_texts_of_others_are_texts(stage: Stage, visitor_of: VisitorOf) -> None:
@@ -165,7 +165,7 @@ def test_classes_stand_beside_those_of_the_training_set(
 def test_a_job_that_waits_says_why(visitor: TestClient, jobs: dict[str, str]) -> None:
     page = visitor.get(f"/jobs/{jobs['queued']}").text
 
-    assert "no worker takes it; worker-2:4711: model fashion:1 is not signed" in page
+    assert "no worker takes it; worker-2:4711: model digits:1 is not signed" in page
 
 
 def test_workers_show_what_they_have_in_hand(visitor: TestClient, jobs: dict[str, str]) -> None:
@@ -224,7 +224,7 @@ def test_one_item_of_an_array_is_read_without_the_others(
     visitor: TestClient, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = np.arange(4000 * 784).astype(np.uint8).reshape(4000, 28, 28)
-    job_id = stage.submit(pixels, model="fashion@shadow", items_per_shard=4000)
+    job_id = stage.submit(pixels, model="digits@shadow", items_per_shard=4000)
     read: list[int] = []
     whole, part = InMemoryObjectStore.get, InMemoryObjectStore.get_range
 
@@ -288,27 +288,27 @@ def test_failed_items_are_retried_and_a_job_is_verified(
 def test_a_version_is_promoted_if_it_passes_its_gates_and_rolled_back(
     visitor: TestClient, stage: Stage
 ) -> None:
-    token = form_token_in(visitor.get("/models/fashion/promote?version=1").text)
+    token = form_token_in(visitor.get("/models/digits/promote?version=1").text)
     form = {"form_token": token, "version": "1", "alias": "canary"}
 
-    missed = visitor.post("/models/fashion/promote", data={**form, "gates": "test_accuracy>=0.86"})
-    before = stage.models.aliases("fashion").get("canary")
-    visitor.post("/models/fashion/promote", data={**form, "gates": "test_accuracy>=0.84"})
-    visitor.post("/models/fashion/promote", data={**form, "version": "2"})
-    moved = stage.models.aliases("fashion")["canary"]
-    visitor.post("/models/fashion/roll-back", data={"form_token": token, "alias": "canary"})
+    missed = visitor.post("/models/digits/promote", data={**form, "gates": "test_accuracy>=0.86"})
+    before = stage.models.aliases("digits").get("canary")
+    visitor.post("/models/digits/promote", data={**form, "gates": "test_accuracy>=0.84"})
+    visitor.post("/models/digits/promote", data={**form, "version": "2"})
+    moved = stage.models.aliases("digits")["canary"]
+    visitor.post("/models/digits/roll-back", data={"form_token": token, "alias": "canary"})
 
     assert (409, None, 2, 1) == (
         missed.status_code,
         before,
         moved,
-        stage.models.aliases("fashion")["canary"],
+        stage.models.aliases("digits")["canary"],
     )
     assert "test_accuracy is 0.8412 and the gate is test_accuracy&gt;=0.86" in missed.text
 
 
 def test_a_report_is_shown_in_a_sandbox(visitor: TestClient) -> None:
-    answer = visitor.get("/models/fashion/2/report")
+    answer = visitor.get("/models/digits/2/report")
 
     policy = answer.headers["Content-Security-Policy"]
     assert (True, False) == (policy.startswith("sandbox;"), "allow-scripts" in policy)
@@ -321,7 +321,7 @@ def test_a_report_is_shown_in_a_sandbox(visitor: TestClient) -> None:
         (Scope.JOBS_WRITE, "/"),
         (Scope.JOBS_READ, "/models"),
         (Scope.JOBS_READ, "/try"),
-        (Scope.MODELS_READ, "/models/fashion/promote?version=1"),
+        (Scope.MODELS_READ, "/models/digits/promote?version=1"),
     ],
 )
 def test_a_page_needs_its_scope(visitor_of: VisitorOf, scope: Scope, path: str) -> None:
@@ -347,7 +347,7 @@ def test_results_need_their_scope(visitor_of: VisitorOf, jobs: dict[str, str]) -
         ("/jobs/{done}/shards/99999", 404),
         ("/jobs/{done}/items/first", 422),
         ("/models/nothing", 404),
-        ("/models/fashion/99", 404),
+        ("/models/digits/99", 404),
         ("/models/cells/1/report", 404),
         ("/?state=HAPPY", 422),
         ("/?cursor=%FF", 400),

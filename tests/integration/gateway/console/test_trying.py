@@ -9,7 +9,7 @@ from PIL import Image
 
 from ....photos import encoded, png_that_declares, scene
 from .conftest import form_token_in
-from .stage import CLASSES, Stage, fashion
+from .stage import CLASSES, Stage, digits
 
 
 def _try(
@@ -22,14 +22,14 @@ def _try(
 
 
 def test_dropped_images_are_predicted_as_the_client_does(visitor: TestClient, stage: Stage) -> None:
-    images, _ = fashion()
+    images, _ = digits()
     files = {
         f"{n}.png": encoded(Image.fromarray(image), "PNG") for n, image in enumerate(images[:3])
     }
 
-    status, page = _try(visitor, files, model="fashion@prod")
+    status, page = _try(visitor, files, model="digits@prod")
 
-    expected = stage.client.predict(images[:3], model="fashion@prod").argmax(axis=1)
+    expected = stage.client.predict(images[:3], model="digits@prod").argmax(axis=1)
     assert (200, [CLASSES[n] for n in expected]) == (
         status,
         re.findall(r'<p class="label">(.*?)</p>', page),
@@ -38,22 +38,22 @@ def test_dropped_images_are_predicted_as_the_client_does(visitor: TestClient, st
 
 
 def test_two_versions_are_shown_side_by_side(visitor: TestClient) -> None:
-    image = encoded(Image.fromarray(fashion()[0][0]), "PNG")
+    image = encoded(Image.fromarray(digits()[0][0]), "PNG")
 
-    _, page = _try(visitor, {"a.png": image}, model="fashion:2", beside="fashion:1")
+    _, page = _try(visitor, {"a.png": image}, model="digits:2", beside="digits:1")
 
-    assert ["fashion:2", "fashion:1"] == re.findall(r"<h3>(.*?)</h3>", page)
+    assert ["digits:2", "digits:1"] == re.findall(r"<h3>(.*?)</h3>", page)
 
 
 def test_a_broken_image_fails_alone(visitor: TestClient) -> None:
-    image = encoded(Image.fromarray(fashion()[0][0]), "PNG")
+    image = encoded(Image.fromarray(digits()[0][0]), "PNG")
     files = {
         "good.png": image,
         "half.png": image[:99],
         "bomb.png": png_that_declares(50_000, 50_000),
     }
 
-    status, page = _try(visitor, files, model="fashion@prod")
+    status, page = _try(visitor, files, model="digits@prod")
 
     assert (200, 1, 2) == (
         status,
