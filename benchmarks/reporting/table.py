@@ -96,7 +96,7 @@ def _composed(record: dict[str, Any], workload: str) -> list[list[str]]:
 
 
 def _starts(record: dict[str, Any]) -> str:
-    rows = [["", "cold start s", "RSS MiB", "serving MiB"]]
+    rows = [["", "cold start s", "memory MiB", "serving MiB"]]
     for contender in record["contenders"].values():
         # The limits and the store path have no such start.
         if contender["kind"] in {"peer", "fornada"}:

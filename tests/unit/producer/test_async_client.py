@@ -37,6 +37,7 @@ _ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
 #: Methods of `Client` that are no part of its reference.
 _OF_THE_GATEWAY = {
     "job_of",
+    "last_errors",
     "looks",
     "manifests",
     "open_job_ids",
