@@ -51,7 +51,7 @@ class BoundedHeads(HttpToolsProtocol):
         self._bytes_between += len(data)
         super().data_received(data)
         if not self._is_whole and self._bytes_between > _MOST_BYTES_BETWEEN:
-            self.transport.close()
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         """Begin to wait for the headers of the next request."""
@@ -95,14 +95,15 @@ class BoundedHeads(HttpToolsProtocol):
             # uvicorn reads on, whoever waits.
             self.flow.pause_reading()
         elif not self._is_whole and self._rest_timer is None:
-            self._rest_timer = self.loop.call_later(_REST_WITHIN_S, self.transport.close)
+            self._rest_timer = self.loop.call_later(_REST_WITHIN_S, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, unless an answer to another one is being sent."""
         if self.cycle is None or self.cycle.response_complete:
             super().send_400_response(msg)
         else:
-            self.transport.close()
+            # Whoever does not read would keep one that is only closed.
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
