@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -180,14 +181,24 @@ def _mask(values: Any) -> NDArray[np.bool_]:
     return np.asarray(values.to_numpy(zero_copy_only=False), np.bool_)
 
 
-def id_texts(values: Any, *, first_row: int, where: str) -> list[str]:
+def id_texts(
+    values: Any, unread: Mapping[int, str] = MappingProxyType({}), *, first_row: int, where: str
+) -> list[str]:
     """The ids in a column: text, whole numbers, or dates.
+
+    Args:
+        values: The column.
+        unread: Row that could not be read -> what stands for its id.
+        first_row: Of the column, in its table.
+        where: For error messages.
 
     Raises:
         InputError: A row has none.
     """
     pc, pa = arrow("compute"), arrow()
     ids: list[str | None] = pc.cast(_plain(values), pa.string()).to_pylist()
+    for row, item_id in unread.items():
+        ids[row] = item_id
     if None in ids:
         raise InputError(f"{where}: row {first_row + ids.index(None)} has no id; give it one")
     return [item_id for item_id in ids if item_id is not None]

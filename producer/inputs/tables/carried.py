@@ -65,7 +65,7 @@ class _Rows:
 
     def __init__(self, tables: Sequence[Table], names: Sequence[str]) -> None:
         self._batches = (
-            arrow().Table.from_batches([batch])
+            arrow().Table.from_batches([batch.select(names)])
             for table in tables
             for batch in table.batches(names, row_count=_BATCH_ROWS)
         )

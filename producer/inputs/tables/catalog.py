@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from fornada.formats.tables.arrow import arrow
 from producer.inputs.tables.arrow_ipc import FILE_MAGIC, ArrowTable
 from producer.inputs.tables.csv import CsvTable
-from producer.inputs.tables.interface import Open, Table, TableKind
+from producer.inputs.tables.interface import UNREAD, Open, Table, TableKind
 from producer.inputs.tables.jsonl import JsonLinesTable
 from producer.inputs.tables.manifest import ManifestTable
 from producer.inputs.tables.parquet import ParquetTable
@@ -113,11 +113,12 @@ class _PartOfTable:
                 for name in names
                 if name in self.values
             }
-            columns = [constants.get(name) for name in names]
+            more = [UNREAD] if UNREAD in batch.schema.names else []
+            columns = {name: constants.get(name) for name in [*names, *more]}
             yield pa.record_batch(
                 [
                     batch.column(name) if column is None else column
-                    for name, column in zip(names, columns, strict=True)
+                    for name, column in columns.items()
                 ],
-                names=list(names),
+                names=list(columns),
             )

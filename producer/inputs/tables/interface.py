@@ -10,6 +10,10 @@ from fornada.errors import UsageError
 TableKind = Literal["parquet", "csv", "jsonl", "arrow", "manifest"]
 TABLE_KINDS: tuple[TableKind, ...] = get_args(TableKind)
 
+#: A column that batches may have beside the wanted ones: `{place, why}` of a row that could not be
+#: read, whose other columns are null; null for others.
+UNREAD = "\0unread"
+
 #: Opens the bytes of a table, from the first on.
 Open = Callable[[], AbstractContextManager[IO[bytes]]]
 
@@ -70,7 +74,7 @@ class Table(Protocol):
     def batches(
         self, names: Sequence[str], *, row_count: int, floats: Collection[str] = ()
     ) -> Iterator[Any]:
-        """Record batches of some columns; few are in memory.
+        """Record batches of some columns, and perhaps of `UNREAD`; few are in memory.
 
         Args:
             names: The columns.

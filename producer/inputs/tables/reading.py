@@ -1,11 +1,12 @@
 """Tables on this machine as items, a batch of rows in memory at a time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from fornada.errors import InputError
 from fornada.formats.items import Array, item_size_bytes
 from fornada.formats.rows import Rows
 from fornada.formats.tables.binding import TableBinding, check_types, kind_of
@@ -15,7 +16,7 @@ from producer.inputs.data.conversion import in_cells
 from producer.inputs.interface import Block, ItemBlock, Signature
 from producer.inputs.tables.binding import bound
 from producer.inputs.tables.images import ImageReader
-from producer.inputs.tables.interface import Table, TableOptions
+from producer.inputs.tables.interface import UNREAD, Table, TableOptions
 
 _MOST_ROWS = 8192
 #: Files of a few megabytes each.
@@ -43,7 +44,7 @@ def table_blocks(
         keeps_files: Whether those beside other inputs stay as they are, for workers to decode.
 
     Raises:
-        InputError: A table lacks a column, or it has another type.
+        InputError: A table lacks a column, it has another type, or there are no rows.
         UsageError: Columns are given for an input that the model lacks.
     """
     first, takes, model = tables[0], signature.inputs, signature.model
@@ -67,7 +68,7 @@ def table_blocks(
             takes_paths=True,
         )
     reader = _Reader(binding=binding, takes=takes, images=images, keeps_files=keeps_files)
-    return (block for table in tables for block in reader.blocks(table))
+    return reader.all_blocks(tables)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +80,15 @@ class _Reader:
     images: ImageReader
     keeps_files: bool
 
+    def all_blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
+        is_empty = True
+        for table in tables:
+            for block in self.blocks(table):
+                is_empty = False
+                yield block
+        if is_empty:
+            raise InputError(f"{tables[0].where} has no rows; give a table with at least one")
+
     def blocks(self, table: Table) -> Iterator[Block]:
         binding, first_row = self.binding, 0
         ids = [] if binding.id_column is None else [binding.id_column]
@@ -86,18 +96,24 @@ class _Reader:
         pictures = self._pictures(table)
         row_count = _MOST_IMAGES if pictures else self._row_count
         for batch in table.batches(names, row_count=row_count, floats=self._floats):
+            unread = _unread(batch)
             item_ids = None
             if binding.id_column is not None:
+                places = {row: each["place"] for row, each in unread.items()}
                 column = batch.column(binding.id_column)
-                item_ids = id_texts(column, first_row=first_row, where=table.where)
+                item_ids = id_texts(column, places, first_row=first_row, where=table.where)
+            reasons = {row: each["why"] for row, each in unread.items()}
             where = f"{table.where}, from row {first_row}"
             if pictures and len(self.takes) == 1:
                 (name,) = pictures
-                yield from self.images.files(batch.column(name), item_ids, name=name, where=where)
+                files = self.images.files(batch.column(name), item_ids, name=name, where=where)
+                for row, file in enumerate(files):
+                    yield replace(file, error=reasons.get(row, file.error))
             elif batch.num_rows:
                 items = self._items(batch, pictures, parsed=table.parsed, where=where)
-                files = self._inputs_of(pictures) if self.keeps_files else frozenset()
-                yield from _blocks(items, self.takes, item_ids, files=files, where=where)
+                items = replace(items, errors=items.errors | reasons)
+                kept = self._inputs_of(pictures) if self.keeps_files else frozenset()
+                yield from _blocks(items, self.takes, item_ids, files=kept, where=where)
             first_row += batch.num_rows
 
     def _pictures(self, table: Table) -> list[str]:
@@ -140,6 +156,15 @@ class _Reader:
     def _floats(self) -> set[str]:
         floats = (t for t in self.takes if np.dtype(t.numpy_dtype).kind == "f")
         return {name for tensor in floats for name in self.binding.columns[tensor.name]}
+
+
+def _unread(batch: Any) -> dict[int, dict[str, str]]:
+    """Row that could not be read -> its place, and why."""
+    if UNREAD not in batch.schema.names:
+        return {}
+    column = batch.column(UNREAD)
+    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist()
+    return {row: column[row].as_py() for row in rows}
 
 
 def _blocks(

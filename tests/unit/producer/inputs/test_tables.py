@@ -18,10 +18,11 @@ from pyarrow import feather
 from fornada.errors import InputError, UsageError
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 from producer.client import Client
-from producer.inputs.interface import LocalFiles, Selection
+from producer.inputs.interface import ImageFile, LocalFiles, Selection, Signature
 from producer.inputs.paths import find_files
 from producer.inputs.tables.carried import carried_columns
-from producer.inputs.tables.local import open_tables
+from producer.inputs.tables.interface import TableOptions
+from producer.inputs.tables.local import local_table_blocks, open_tables
 from producer.results import Results
 from producer.testing import in_memory_client
 
@@ -188,6 +189,25 @@ def test_images_come_by_path_or_encoded_beside_facts(tmp_path: Path) -> None:
             assert why in found.errors[1]
 
 
+def test_a_bad_line_among_the_paths_of_images_says_so(tmp_path: Path) -> None:
+    photo = number("photo", [2, 3], image=ImagePreprocessing(color="grayscale"))
+    Image.new("L", (3, 2), 1).save(tmp_path / "1.png")
+    (tmp_path / "t.jsonl").write_bytes(b'{"photo": "1.png"}\nxx\n{"photo": "2.png"}\n')
+
+    blocks = list(
+        local_table_blocks(
+            find_files(LocalFiles(paths=[tmp_path / "t.jsonl"]), strict=True),
+            TableOptions(),
+            signature=Signature(inputs=[photo], model="m"),
+            max_file_bytes=10**6,
+        )
+    )
+
+    assert [None, f"line 2 {NO_JSON}", "2.png is no file; check the path"] == [
+        block.error for block in blocks if isinstance(block, ImageFile)
+    ]
+
+
 def test_images_come_by_their_addresses_in_tables_and_manifests(tmp_path: Path) -> None:
     photo = InputTensor(
         name="photo", dtype="uint8", shape=[2, 3], image=ImagePreprocessing(color="grayscale")
@@ -241,12 +261,13 @@ def test_sequences_of_any_length_keep_their_order(tmp_path: Path) -> None:
         ("t.csv", b"age,age\n1,2\n", "has several columns 'age'"),
         ("t.csv", "age,income,é\n1,2,3".encode("latin-1"), "is not UTF-8"),
         ("t.csv.gz", gzip.compress(as_csv(TABLE), mtime=0)[:-20], "t.csv.gz"),
-        ("t.jsonl", b'{"age": 1\n', "cannot be read"),
+        ("t.jsonl", b'{"age": 1\nxx\n', "cannot be read"),
         ("t.jsonl", b'{"age": {"a": 1}, "income": 1}\n', "column 'age' holds struct"),
         # Of some thousand levels, pyarrow's parser would end the process.
         ("t.jsonl", b'{"age": %s}\n' % (b"[" * 64 + b"]" * 64), "more than 64 levels deep"),
         ("t.csv", b"c%d," * 100_000 % tuple(range(100_000)) + b"d\n", "has 100001 columns"),
         ("t.parquet", as_parquet(TABLE)[:-9], "cannot be read"),
+        ("t.parquet", as_parquet(TABLE.slice(0, 0)), r"t\.parquet has no rows"),
         ("t.arrow", b"ARROW1" + bytes(64), "cannot be read"),
         ("t.parquet", as_parquet(TABLE.drop_columns(["age"])), "has no column 'age'"),
     ],
@@ -258,6 +279,76 @@ def test_what_is_no_table_of_the_model_is_refused(
 
     with pytest.raises(InputError, match=why):
         scored(tmp_path / name, number("age", [1]), number("income", [1]))
+
+
+NO_JSON = "is not JSON: Invalid value"
+TOO_DEEP = b'{"age": %s}\n' % (b"[" * 64 + b"]" * 64)
+
+
+def lines(*ages: int) -> bytes:
+    return b"".join(b'{"key": "%d", "age": %d}\n' % (age, age) for age in ages)
+
+
+@pytest.mark.parametrize(
+    ("data", "good", "errors"),
+    [
+        (b"xx\n" + lines(1, 2), [1, 2], {0: f"line 1 {NO_JSON}"}),
+        (lines(1, 2) + b"{", [1, 2], {2: "line 3 is not JSON: Missing a name for object member"}),
+        # Empty lines are no rows, and lines all the same.
+        (
+            lines(1) + b"\n[1]\n7\n" + lines(2),
+            [1, 2],
+            {
+                1: "line 3 is no JSON object: it is an array",
+                2: "line 4 is no JSON object: it is a number",
+            },
+        ),
+        (
+            lines(1) + TOO_DEEP + lines(2) + b"\0\n" + lines(3),
+            [1, 2, 3],
+            {
+                1: "line 2 is nested more than 64 levels deep; flatten it",
+                3: "line 4 is not JSON: The document is empty",
+            },
+        ),
+        (
+            lines(1) + b'{"key": "2", "age": "old"}\n' + lines(3),
+            [1, 3],
+            {1: "line 2 cannot be read (Column(/age) changed from number to string)"},
+        ),
+        # In the first block numbers are whole.
+        (
+            lines(*[1] * 200_000) + b"xx\n" + b'{"age": 0.5}\n',
+            [*[1] * 200_000, 0.5],
+            {200_000: f"line 200001 {NO_JSON}"},
+        ),
+    ],
+    ids=["first", "last", "several", "too deep", "of another type", "in a second block"],
+)
+def test_a_bad_line_of_json_costs_its_row(
+    data: bytes, good: list[float], errors: dict[int, str], tmp_path: Path
+) -> None:
+    (tmp_path / "t.jsonl").write_bytes(data)
+
+    found = scored(tmp_path / "t.jsonl", number("age", []), columns={"age": "age"})
+
+    assert errors == found.errors
+    assert good == [score for at, score in enumerate(scores(found)) if at not in errors]
+
+
+def test_a_bad_line_of_json_has_its_number_as_its_id_and_null_in_carried_columns(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "year=7" / "t.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(lines(1, 2) + b"xx\n" + lines(3))
+    job = client(number("age", [])).submit(tmp_path, model="m", id_column="key")
+
+    assert ["1", "2", "line 3", "3"] == job.results(partial=True).item_ids
+    (carried,) = job.carried_columns(["age", "year"], paths=[tmp_path])
+    assert {"age": [1, 2, None, 3], "year": ["7"] * 4} == carried.to_pydict()
+    with pytest.raises(InputError, match=f"line 3 {NO_JSON}"):
+        scored(tmp_path, number("age", []), id_column="key", strict=True)
 
 
 def test_options_that_make_no_sense_are_the_caller_s_fault(tmp_path: Path) -> None:

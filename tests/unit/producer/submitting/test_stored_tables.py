@@ -155,6 +155,17 @@ def test_other_tables_in_the_store_are_copied() -> None:
     assert [250, 250, 250, 250] == [shard.item_count for shard in found.shards]
 
 
+def test_a_bad_line_of_json_in_the_store_costs_its_row() -> None:
+    good = b'{"key": "k", "a": 1, "b": 2}\n'
+
+    found = planned(Store(t_jsonl=good + b"xx\n"))
+
+    (shard,) = found.shards
+    assert [(1, "line 2 is not JSON: Invalid value")] == [
+        (error.index, error.reason) for error in shard.errors
+    ]
+
+
 def test_images_that_parquet_names_are_copied_and_those_it_holds_are_not() -> None:
     photo = InputTensor(name="photo", dtype="uint8", shape=[2, 2, 3], image=ImagePreprocessing())
     urls = [f"s3://lake/photos/{n}.png" for n in range(3)] + ["photos/local.png", None]
