@@ -120,9 +120,10 @@ class _Reader(threading.Thread):
                     if self._read(pubsub):
                         retry_s = _FIRST_RETRY_S
             except (redis.RedisError, OSError) as exc:
-                if self._cut_off():
-                    what = "notices of jobs do not arrive"
-                    self._repeated.log(log.warning, what, error=str(exc))
+                if not self._cut_off() and self._is_dispensable():
+                    return
+                what = "notices of jobs do not arrive"
+                self._repeated.log(log.warning, what, error=str(exc))
                 time.sleep(retry_s)
                 retry_s = min(2 * retry_s, _LAST_RETRY_S)
             finally:
@@ -139,6 +140,15 @@ class _Reader(threading.Thread):
                 self._owner._reader = None  # noqa: SLF001 - as above
                 return True
             return False
+
+    def _is_dispensable(self) -> bool:
+        """Whether nobody listens now; whoever does next starts another reader."""
+        with self._lock:
+            if self._hearers:
+                return False
+            if self._owner._reader is self:  # noqa: SLF001 - as above
+                self._owner._reader = None  # noqa: SLF001 - as above
+            return True
 
     def _change_channels(self, pubsub: Any) -> None:
         with self._lock:
