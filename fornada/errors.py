@@ -103,14 +103,20 @@ class InputError(FornadaError, ValueError, fault="item", exit_code=2):
 class DuplicateIdError(InputError, fault="item", exit_code=2):
     """Two items have the same id."""
 
-    def __init__(self, items: tuple[int, int], *, item_id: str | None = None) -> None:
-        named = "" if item_id is None else f", {item_id[:80]!r}"
-        super().__init__(
-            f"items {items[0]} and {items[1]} have the same id{named}; give each item an id of its "
-            "own"
-        )
+    def __init__(self, message: str, *, items: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(message)
         #: The numbers of the items.
         self.items = items
+
+    @classmethod
+    def of(cls, items: tuple[int, int], *, item_id: str | None = None) -> Self:
+        """The error of two items."""
+        named = "" if item_id is None else f", {item_id[:80]!r}"
+        first, second = items
+        return cls(
+            f"items {first} and {second} have the same id{named}; give each item an id of its own",
+            items=items,
+        )
 
 
 class InputNotAllowedError(InputError, fault="item", exit_code=2, http_status=403):

@@ -1,8 +1,10 @@
 """Real servers for the tests: each pytest process starts its own, with its own credentials."""
 
+import contextlib
 import gc
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,13 +119,24 @@ def environ(settings: Settings) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
     """An S3 server that honours `If-None-Match: *`, and checks no credentials."""
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - a second that few tests need
+    # A second that few tests need.
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication  # noqa: PLC0415
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    serve, lock = DomainDispatcherApplication.__call__, threading.Lock()
+
+    def one_condition_at_a_time(self: Any, request: Any, start_response: Any) -> Any:
+        # moto looks whether a key is free, and then writes: two that come at once may both win.
+        with lock if "HTTP_IF_NONE_MATCH" in request else contextlib.nullcontext():
+            return serve(self, request, start_response)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DomainDispatcherApplication, "__call__", one_condition_at_a_time)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
 
 
 @pytest.fixture

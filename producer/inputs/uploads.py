@@ -71,7 +71,7 @@ class Uploads:
         for part_id, count in Counter(part.id for part in parts).items():
             if count > 1:
                 first, second, *_ = (n for n, part in enumerate(parts) if part.id == part_id)
-                raise DuplicateIdError((first, second), item_id=part_id)
+                raise DuplicateIdError.of((first, second), item_id=part_id)
         at = self.objects.server_time()
         upload = Upload(
             id=f"u-{secrets.token_hex(16)}",

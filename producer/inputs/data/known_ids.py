@@ -52,7 +52,7 @@ class KnownIds:
         for number, digest in enumerate(digests, first):
             other = self._held.setdefault(digest, number)
             if other != number:
-                raise DuplicateIdError((other, number), item_id=item_ids[number - first])
+                raise DuplicateIdError.of((other, number), item_id=item_ids[number - first])
         if len(self._held) > _MOST_HELD:
             held, self._held = self._held, None
             with _writing():
@@ -76,7 +76,7 @@ class KnownIds:
             if same.any():
                 at = int(np.flatnonzero(same)[0])
                 first, second = entries["number"][at : at + 2].tolist()
-                raise DuplicateIdError((first, second))
+                raise DuplicateIdError.of((first, second))
 
     def _spool(self, digests: Sequence[bytes], numbers: NDArray[np.int64]) -> None:
         entries = np.empty(len(digests), _ENTRY)

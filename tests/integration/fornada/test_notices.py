@@ -1,13 +1,14 @@
 """Notices of jobs, through a real Valkey and in memory: both pass the same tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 from pydantic import SecretStr
 
 from fornada.coordination.interface import Coordination, ShardEnd
-from fornada.coordination.notices.interface import Notice
+from fornada.coordination.notices.interface import Hear, Notice
+from fornada.coordination.notices.redis import RedisNotices
 from fornada.coordination.redis import RedisCoordination
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.refusals import RIGHTS
@@ -17,6 +18,21 @@ from ...redis_proxy import RedisProxy
 from .coordinating import begin
 
 WaitUntil = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def _listeners_stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Else their thread goes on, and logs that its server is gone, in the tests that follow."""
+    listen, stops = RedisNotices.listen, list[Callable[[], None]]()
+
+    def noted(self: RedisNotices, job_id: str, hear: Hear) -> Callable[[], None]:
+        stops.append(listen(self, job_id, hear))
+        return stops[-1]
+
+    monkeypatch.setattr(RedisNotices, "listen", noted)
+    yield
+    for stop in stops:
+        stop()
 
 
 def _on(url: str) -> RedisCoordination:
