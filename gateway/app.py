@@ -20,9 +20,9 @@ from gateway.api import (
     uploads,
     webhooks,
 )
-from gateway.api.form_submission import FormSlots
-from gateway.api.job_request import JobOptions, JobRequest
 from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS, MOST_FORMS_OF_ONE
+from gateway.api.submitting.form_submission import FormSlots
+from gateway.api.submitting.job_request import JobOptions, JobRequest
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits

@@ -11,7 +11,7 @@ from pathlib import Path
 import producer
 
 _ROOT = Path(__file__).parent.parent
-_PACKAGES = ("fornada", "model_store", "producer", "trainer", "worker")
+_PACKAGES = ("fornada", "gateway", "model_store", "producer", "trainer", "worker")
 _MODULES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py"))
 #: Most modules of one folder, besides `__init__.py`.
 _MAX_MODULES = 14

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from fornada.coordination.interface import Progress
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
-from gateway.api.form_submission import submit_form
 from gateway.api.job_document import JobDocument, JobListDocument, SubmittedDocument, WebhookSecret
-from gateway.api.job_request import JobRequest
-from gateway.api.submitting import Submitting, job_id_of, parsed
+from gateway.api.submitting.form_submission import submit_form
+from gateway.api.submitting.job_request import JobRequest
+from gateway.api.submitting.submission import Submitting, job_id_of, parsed
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
 from gateway.http.body_limits import FORM, JSON, media_type_of

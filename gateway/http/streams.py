@@ -152,6 +152,10 @@ class _Pipe:
             self._tell(exc)
         except OSError as exc:
             self._tell(LocalDiskError(f"an answer's temporary file: {exc.strerror or exc}"))
+        except MemoryError:
+            # The reader would wait for ever.
+            self._tell(FornadaError("the answer cannot be written (MemoryError)"))
+            raise
         except Exception as exc:
             log.exception("answer not written")
             self._tell(FornadaError(f"the answer cannot be written ({type(exc).__name__})"))

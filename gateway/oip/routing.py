@@ -42,7 +42,7 @@ def with_errors(answer: Answer) -> Callable[[Request], Coroutine[Any, Any, Respo
             return _error(HTTPStatus.BAD_REQUEST, f"{where}: {first['msg']}")
         except HTTPException as exc:
             return _error(exc.status_code, str(exc.detail))
-        except ClientDisconnect:
+        except (ClientDisconnect, MemoryError):
             raise
         except Exception:
             log.exception("request failed")

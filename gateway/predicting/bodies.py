@@ -87,7 +87,7 @@ async def body_parts(request: Request) -> AsyncGenerator[bytes, None]:
 
 
 def check_item_count(count: int, *, where: str) -> None:
-    """Check that a prediction may have so many items.
+    """Check the number of items of a prediction.
 
     Raises:
         TooLargeError: It may not.

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from fornada.storage.memory import InMemoryObjectStore
-from gateway.api.form_submission import FormSlots
+from gateway.api.submitting.form_submission import FormSlots
 from gateway.auth.scopes import Scope
 from producer.client import Client
 

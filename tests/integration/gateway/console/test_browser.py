@@ -75,7 +75,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, address: str, key_of: Callable[..., str]) -> Iterator[OpenPage]:
-    """Opens pages of somebody who has logged in."""
+    """Opens pages for a user who has logged in."""
     contexts = []
 
     def open_one(*, width: int = 1280, dark: bool = False, scripts: bool = True) -> Page:

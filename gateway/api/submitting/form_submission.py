@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from fornada.errors import FornadaError
 from fornada.files.scratch import scratch_folder
-from gateway.api.form_files import MOST_IMAGE_BYTES, ImageFeed, Spool, is_passed_through
-from gateway.api.job_request import JobOptions
-from gateway.api.submitting import Submitting, parsed
+from gateway.api.submitting.form_files import MOST_IMAGE_BYTES, ImageFeed, Spool, is_passed_through
+from gateway.api.submitting.job_request import JobOptions
+from gateway.api.submitting.submission import Submitting, parsed
 from gateway.http.body_limits import TooLargeError
 from gateway.http.forms import FormError, PartBegins, PartEnds, boundary_of, form_events
 from producer.inputs.interface import ImageFile, LocalFiles

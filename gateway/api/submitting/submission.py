@@ -8,7 +8,7 @@ from typing import TypeVar
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from gateway.api.job_request import JobOptions, JobRequest, WebhookRequest
+from gateway.api.submitting.job_request import JobOptions, JobRequest, WebhookRequest
 from gateway.auth.principal import Principal
 from gateway.deployment import Deployment
 from gateway.webhooks.service import GivenWebhook

@@ -1,0 +1,1 @@
+"""A request, or a form and its files, become a job."""
