@@ -350,8 +350,9 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
         store.enter_context(_stopped(servers._services[1].pid))
     with client, store:
         # and two more that it has fetched
-        wait_until(lambda: 3 == client.hlen("fornada:unacked"))
-        assert 3 == client.llen(deployment.settings.queue)
+        wait_until(
+            lambda: (3, 3) == (client.hlen("fornada:unacked"), client.llen(deployment.settings.queue))
+        )
 
         # when supervisor and process are told to stop, twice, and the process has shown life since
         for _ in range(2):
