@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry
-
 from fornada.events import Event
 from fornada.metrics.exposition import Exposition, MetricsServer, exposed
 from fornada.metrics.instrument import Role
 from fornada.metrics.recorder import Recorder
+from fornada.metrics.slots import own_registry
 from fornada.settings import Settings
 
 
@@ -16,7 +15,7 @@ class ProcessMetrics:
     """Counts what happens in this process, and exposes it. Safe to share between threads."""
 
     def __init__(self, role: Role) -> None:
-        counted = CollectorRegistry()
+        counted = own_registry()
         self._recorder = Recorder(role, registry=counted)
         #: What scrapers get.
         self.registry = exposed(counted.collect)

@@ -84,6 +84,12 @@ def slot_registry(environ: Mapping[str, str]) -> CollectorRegistry | None:
     return CollectorRegistry()
 
 
+def own_registry() -> CollectorRegistry:
+    """A registry of a process that serves what it counts itself, whatever its environment says."""
+    values.ValueClass = values.MutexValue
+    return CollectorRegistry()
+
+
 def _make(path: Path) -> None:
     # Written, not only made so long: a process that maps a file for which the disk has no room is
     # killed when it counts.

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry
-
 from fornada.events import Event
 from fornada.files.scratch import scratch_folder
 from fornada.metrics.exposition import MetricsServer, exposed
 from fornada.metrics.instrument import Role
 from fornada.metrics.recorder import Recorder
-from fornada.metrics.slots import SlotFiles
+from fornada.metrics.slots import SlotFiles, own_registry
 from fornada.settings import Settings
 
 
@@ -19,7 +17,7 @@ class SupervisorMetrics:
 
     def __init__(self, files: SlotFiles) -> None:
         self._files = files
-        self._own = CollectorRegistry()
+        self._own = own_registry()
         self._recorder = Recorder(Role.SUPERVISOR, registry=self._own)
         #: What scrapers get.
         self.registry = exposed(files.collect, self._own.collect)
