@@ -34,10 +34,10 @@ def gateway_of(client: Client, *, scopes: Sequence[Scope]) -> tuple[FastAPI, str
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: FastAPI, *, port: int = 0) -> Iterator[str]:
     """Serve `app`; yields its URL."""
-    server = GatewayServer(app, host="127.0.0.1", port=0)
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+    server = GatewayServer(app, host="127.0.0.1", port=port)
+    with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:
         thread = threading.Thread(
             target=partial(asyncio.run, server.serve(sockets=[listening])), daemon=True
         )
