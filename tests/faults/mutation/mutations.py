@@ -638,8 +638,8 @@ MUTATIONS = (
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/upkeep/reconciler.py",
-        old="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards",
-        new="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards[:0]",
+        old="            for shard in shards:\n                yield message_for(",
+        new="            for shard in shards[:0]:\n                yield message_for(",
         tests=(
             f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued_once[conditional]",
             _MACHINE,
