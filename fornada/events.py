@@ -5,7 +5,7 @@ of a worker adds a listener where the process is assembled, and nothing else.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import ClassVar, Literal, dataclass_transform
@@ -79,6 +79,22 @@ class ShardFinished(Event, text="shard finished"):
     def is_logged(self) -> bool:
         """Not beside the line about the job's end: small jobs come by the thousand."""
         return not self.ends_job
+
+
+class ClassesPredicted(Event):
+    """What the outcome of a shard says of one output that names classes; after `ShardFinished`."""
+
+    model: ModelPin
+    output: str
+    #: Its classes, two if it is binary, and the items of each. Both are empty of an output with
+    #: more than `fornada.figures.predictions.MOST_CLASSES`, 100.
+    classes: Sequence[str]
+    class_counts: Sequence[int]
+    #: Items by the probability of their class: a count for each of the upper ends in
+    #: `fornada.figures.predictions.CONFIDENCE_ENDS`, of items above the end before.
+    confidence_counts: Sequence[int]
+    #: Sum of these probabilities; items without a result are in none of the counts.
+    confidence_sum: float
 
 
 class ShardDied(Event, text="shard is dead", level=logging.ERROR):
