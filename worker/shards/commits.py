@@ -12,7 +12,7 @@ from fornada.jobs.ids import is_generated_id
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import UNKNOWN, Endings
 from fornada.records import now
-from worker.shards.phases import Committed, Computed, ShardResult
+from worker.shards.phases import Committed, Computed, ShardResult, bound_to
 from worker.shards.steps import Steps
 
 
@@ -111,15 +111,16 @@ class Commits:
         )
         for each in finished:
             outcome = each.outcome
-            self._events.tell(
-                ShardFinished(
-                    job_id=outcome.job_id,
-                    shard=outcome.shard,
-                    model=each.attempt.manifest.model,
-                    status=outcome.status,
-                    item_count=outcome.item_count,
-                    failed_count=len(outcome.item_errors),
-                    predict_s=outcome.predict_s,
-                    ends_job=ends_jobs,
+            with bound_to(each.attempt.run):
+                self._events.tell(
+                    ShardFinished(
+                        job_id=outcome.job_id,
+                        shard=outcome.shard,
+                        model=each.attempt.manifest.model,
+                        status=outcome.status,
+                        item_count=outcome.item_count,
+                        failed_count=len(outcome.item_errors),
+                        predict_s=outcome.predict_s,
+                        ends_job=ends_jobs,
+                    )
                 )
-            )
