@@ -111,6 +111,9 @@ class Commits:
         )
         for each in finished:
             outcome = each.outcome
+            if outcome.attempt != each.attempt.run.attempt:
+                # Another attempt came first, and told of it.
+                continue
             self._events.tell(
                 ShardFinished(
                     job_id=outcome.job_id,

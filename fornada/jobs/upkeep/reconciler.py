@@ -274,6 +274,7 @@ class Reconciler:
         if by_another_clock:
             # They wait from now on.
             self._recovery.mark_enqueued(job_id, by_another_clock)
+        job.seen.update(progress.leased, progress.enqueued)
         shards = range(len(job.manifest.shards))
         return list(set(shards) - progress.done - progress.leased - enqueued)
 
@@ -285,13 +286,18 @@ class Reconciler:
             if not shards:
                 continue
             room -= len(shards)
+            job = self._open[job_id]
             self._events.tell(
                 ShardsReenqueued(
-                    job_id=job_id, shard_count=len(shards), waiting_count=len(lost[job_id])
+                    job_id=job_id,
+                    shard_count=len(shards),
+                    lost_count=len(job.seen.intersection(shards)),
+                    waiting_count=len(lost[job_id]),
                 )
             )
+            job.seen.update(shards)
+            manifest = job.manifest
             self._recovery.mark_enqueued(job_id, shards)
-            manifest = self._open[job_id].manifest
             self._sender.enqueue(
                 message_for(manifest, shard, deployment_keys=self._keys) for shard in shards
             )
