@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import click
 import kubernetes_validate
 import pytest
 import yaml
 
-from fornada.commands.router import root
 from fornada.settings import PREFIX, Settings
 from fornada.trust.deployment_keys import DeploymentKeys
 from gateway.app import create_app
@@ -20,6 +18,7 @@ from gateway.commands.serving import DEFAULT_PORT
 from gateway.deployment import Deployment
 from worker.host.health import STALE_AFTER_S, START_LIMIT_S
 
+from .commands import check_command
 from .manifests import Manifest, Rendered, container_of, of_kind, pods, render, render_all
 
 _ROOT = Path(__file__).parents[3]
@@ -150,12 +149,12 @@ def test_ports_have_one_number_from_the_service_to_the_process(rendered: Rendere
 def test_containers_run_commands_that_exist(rendered: Rendered) -> None:
     for _, name, pod in _ours(rendered):
         container = container_of(pod)
-        _check_command(container["args"])
+        check_command(container["args"])
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             if "exec" in container.get(probe, {}):
                 program, *arguments = container[probe]["exec"]["command"]
                 assert "fornada" == program, name
-                _check_command(arguments)
+                check_command(arguments)
 
 
 def test_containers_have_valid_settings_and_their_secrets_in_files(
@@ -296,17 +295,6 @@ def test_the_network_policy_lets_the_settings_servers_through(rendered: Rendered
         store = urlsplit(_environ(manifests, pod)["FORNADA_S3_ENDPOINT_URL"]).port
         redis = urlsplit(Settings().redis_url.get_secret_value()).port
         assert {53, 443, store, redis} <= open_ports
-
-
-def _check_command(arguments: list[str]) -> None:
-    """Check that `fornada` takes the arguments, without running anything."""
-    command: click.Command = root
-    context = click.Context(command)
-    while isinstance(command, click.Group):
-        _, found, arguments = command.resolve_command(context, arguments)
-        assert found is not None
-        command, context = found, click.Context(found, parent=context)
-    command.parse_args(context, list(arguments))
 
 
 def _environ(manifests: list[Manifest], pod: Manifest) -> dict[str, str]:
