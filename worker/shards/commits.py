@@ -113,6 +113,9 @@ class Commits:
             )
         )
         for each in finished:
+            if each.outcome.attempt != each.attempt.run.attempt:
+                # Another attempt came first, and told of it.
+                continue
             with bound_to(each.attempt.run):
                 self._tell_outcome(each.outcome, each.attempt.manifest, ends_job=ends_jobs)
 

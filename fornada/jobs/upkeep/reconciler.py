@@ -275,6 +275,7 @@ class Reconciler:
         if by_another_clock:
             # They wait from now on.
             self._recovery.mark_enqueued(job_id, by_another_clock)
+        job.seen.update(progress.leased, progress.enqueued)
         shards = range(len(job.manifest.shards))
         return list(set(shards) - progress.done - progress.leased - enqueued)
 
@@ -290,12 +291,17 @@ class Reconciler:
             if not shards:
                 continue
             room -= len(shards)
+            job = self._open[job_id]
             self._events.tell(
                 ShardsReenqueued(
-                    job_id=job_id, shard_count=len(shards), waiting_count=len(lost[job_id])
+                    job_id=job_id,
+                    shard_count=len(shards),
+                    lost_count=len(job.seen.intersection(shards)),
+                    waiting_count=len(lost[job_id]),
                 )
             )
+            job.seen.update(shards)
+            manifest = job.manifest
             self._recovery.mark_enqueued(job_id, shards)
-            manifest = self._open[job_id].manifest
             for shard in shards:
                 yield message_for(manifest, shard, deployment_keys=self._keys)

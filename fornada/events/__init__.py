@@ -1,7 +1,7 @@
 """What happened, told to listeners: the log, metrics, progress, tests.
 
 An event is a frozen dataclass, and a listener is a function of one. Code that needs to know more
-of a worker adds a listener where the process is assembled, and nothing else.
+of a process adds a listener where the process is assembled, and nothing else.
 """
 
 import logging
@@ -23,7 +23,9 @@ class Stage(StrEnum):
     FETCH = "fetch"
     #: Turn image files into items.
     DECODE = "decode"
-    #: Wait for the batcher, and compute.
+    #: Wait for a predict call with room, and for the engine.
+    WAIT = "wait"
+    #: Predict calls with rows of the shard.
     PREDICT = "predict"
     #: Store the probabilities.
     PUT = "put"
@@ -153,6 +155,7 @@ class MessageQuarantined(Event, text="message quarantined", level=logging.WARNIN
     queue: str
     reason: str
     size_bytes: int
+    is_too_large: bool
     #: How many since the last line, this one too. `None`: it has no line, others had one just now.
     count: int | None = None
 
@@ -198,6 +201,8 @@ class ShardsReenqueued(Event, text="enqueueing shards"):
 
     job_id: str
     shard_count: int
+    #: How many of them had been enqueued or begun before.
+    lost_count: int
     #: How many shards of the job wait for it.
     waiting_count: int
 
@@ -268,39 +273,6 @@ class StoreRequested(Event):
     duration_s: float
     #: The class of the error.
     error: str | None = None
-
-
-# Worker processes.
-
-
-class WorkerStarted(Event, text="worker starts"):
-    """The process is about to consume."""
-
-    worker: str
-    threads: int
-    engine: str
-
-
-class WorkerStopped(Event, text="worker stopped"):
-    """The process has finished what it held."""
-
-    worker: str
-
-
-class WorkerEnded(Event, text="worker ended, starting another", level=logging.WARNING):
-    """The supervisor saw a process end, and starts another."""
-
-    slot: int
-    code: int
-    lived_s: float
-
-
-class WorkerKilled(Event, text="worker shows no life, killing it", level=logging.ERROR):
-    """The supervisor kills a process that shows no life."""
-
-    slot: int
-    pid: int
-    still_s: float
 
 
 #: Hears of each event, in the thread in which it happens; fast, and safe to call from many.
