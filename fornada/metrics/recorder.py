@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from fornada.events import (
     CallsAnswered,
+    ClassesPredicted,
     Event,
     JobEnded,
     MessageQuarantined,
@@ -110,12 +111,15 @@ class _Models:
         self._padding = meters.counter(to.PADDING_ROWS)
         self._loads = meters.histogram(to.MODEL_LOAD_SECONDS)
         self._info = Family(meters.gauge(to.MODEL_INFO))
+        self._confidence = Family(meters.histogram(to.CONFIDENCE))
+        self._classes = Family(meters.counter(to.PREDICTED_CLASS))
         #: Digest of a model in memory → its labels.
         self._loaded: dict[str, tuple[str, ...]] = {}
         self.hearers: _Hearers = {
             TileComputed: self._tile_computed,
             ModelLoaded: self._model_loaded,
             ModelDropped: self._model_dropped,
+            ClassesPredicted: self._classes_predicted,
         }
 
     def _tile_computed(self, event: TileComputed) -> None:
@@ -136,6 +140,15 @@ class _Models:
         labels = self._loaded.pop(event.model.sha256, None)
         if labels is not None:
             self._info.of(*labels).set(GONE)
+
+    def _classes_predicted(self, event: ClassesPredicted) -> None:
+        labels = (event.model.name, str(event.model.version), event.output)
+        self._confidence.of(*labels).observe_counts(
+            event.confidence_counts, total=event.confidence_sum
+        )
+        for name, count in zip(event.classes, event.class_counts, strict=True):
+            if count:
+                self._classes.of(*labels, name).inc(count)
 
 
 class _Store:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from fornada.events import (
     CallsAnswered,
+    ClassesPredicted,
     Event,
     JobEnded,
     MessageQuarantined,
@@ -23,6 +24,7 @@ from fornada.events import (
 from fornada.events.processes import EndReason, WorkerEnded
 from fornada.events.queues import BacklogCounted, LeadershipNoted
 from fornada.events.serving import RequestAnswered, WebhookCalled
+from fornada.figures.predictions import CONFIDENCE_ENDS
 from fornada.metrics.exposition import Exposition, exposed
 from fornada.metrics.instrument import Role
 from fornada.metrics.instruments import INSTRUMENTS, NAMES
@@ -112,6 +114,29 @@ def test_a_model_is_there_until_it_is_dropped() -> None:
     found = after(ModelDropped(model=PIN))
     assert [] == list(found.samples("fornada_model_info"))
     assert 2.0 == found.value("fornada_model_load_seconds_sum")
+
+
+def test_predictions_count_by_class_and_confidence() -> None:
+    after = recorded(Role.WORKER)
+    counts = dict.fromkeys(CONFIDENCE_ENDS, 0) | {0.5: 2, 1.0: 3}
+    event = ClassesPredicted(
+        model=PIN,
+        output="probabilities",
+        classes=["cat", "dog", "owl"],
+        class_counts=[4, 1, 0],
+        confidence_counts=list(counts.values()),
+        confidence_sum=3.9,
+    )
+
+    found = after(event, event)
+
+    labels = {"model": "digits", "version": "3", "output": "probabilities"}
+    expected = {"cat": 8, "dog": 2}
+    assert expected == found.by("class", "fornada_predicted_class_total", **labels)
+    buckets = found.by("le", "fornada_prediction_confidence_bucket", **labels)
+    assert (0, 4, 4, 10, 10) == tuple(buckets[le] for le in ("0.4", "0.5", "0.999", "1.0", "+Inf"))
+    assert 7.8 == found.value("fornada_prediction_confidence_sum", **labels)
+    assert 10 == found.value("fornada_prediction_confidence_count", **labels)
 
 
 @pytest.mark.parametrize("role", [Role.WORKER, Role.GATEWAY])
