@@ -1661,10 +1661,7 @@ MUTATIONS = (
         path="fornada/jobs/upkeep/reconciler.py",
         old="lost_count=len(job.seen.intersection(shards)),",
         new="lost_count=0,",
-        tests=(
-            f"{_RECONCILER}listeners_hear_which_shards_were_lost_and_which_waited_for_room"
-            "[conditional-True]",
-        ),
+        tests=(f"{_RECONCILER}listeners_hear_which_shards_were_lost[conditional-True]",),
     ),
     Mutation(
         name="shards-that-others-committed-count",
