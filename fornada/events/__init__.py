@@ -5,7 +5,7 @@ of a process adds a listener where the process is assembled, and nothing else.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import ClassVar, Literal, dataclass_transform
@@ -77,10 +77,21 @@ class ShardFinished(Event, text="shard finished"):
     #: The outcome is all of its job, and committed as the job's end.
     ends_job: bool
 
-    @property
-    def is_logged(self) -> bool:
-        """Not beside the line about the job's end: small jobs come by the thousand."""
-        return not self.ends_job
+
+class ClassesPredicted(Event):
+    """What the outcome of a shard says of one output that names classes; after `ShardFinished`."""
+
+    model: ModelPin
+    output: str
+    #: Its classes, two if it is binary, and the items of each. Both are empty of an output with
+    #: more than `fornada.figures.predictions.MOST_CLASSES`, 100.
+    classes: Sequence[str]
+    class_counts: Sequence[int]
+    #: Items by the probability of their class: a count for each of the upper ends in
+    #: `fornada.figures.predictions.CONFIDENCE_ENDS`, of items above the end before.
+    confidence_counts: Sequence[int]
+    #: Sum of these probabilities; items without a result are in none of the counts.
+    confidence_sum: float
 
 
 class ShardDied(Event, text="shard is dead", level=logging.ERROR):
@@ -160,6 +171,13 @@ class JobEnded(Event, text="job ended"):
     job_id: str
     state: str
     reason: str | None = None
+    #: Its only shard's outcome is its end.
+    with_shard: bool = False
+
+    @property
+    def is_logged(self) -> bool:
+        """Not beside the shard's line, which says as much: small jobs come by the thousand."""
+        return not self.with_shard or self.state != "SUCCEEDED"
 
 
 class JobUnreadable(Event, text="job cannot be read", level=logging.ERROR):
@@ -282,7 +300,8 @@ def log_event(event: Event) -> None:
     """The listener that writes log lines."""
     if event.text is not None and event.is_logged:
         values = {f.name: _plain(getattr(event, f.name)) for f in fields(event)}
-        log.log(event.level, event.text, **{n: v for n, v in values.items() if v is not None})
+        said = {name: v for name, v in values.items() if v is not None and v is not False}
+        log.log(event.level, event.text, **said)
 
 
 def _plain(value: object) -> object:

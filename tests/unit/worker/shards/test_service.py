@@ -106,7 +106,8 @@ def test_listeners_hear_of_a_shard_from_its_input_to_the_end_of_its_job(world: A
 
     outcome, heard = world.outcome(), world.heard
     kinds = [type(event).__name__ for event in heard if not isinstance(event, TileComputed)]
-    assert ["ModelLoaded", *["StageEnded"] * 5, "ShardFinished", "JobEnded"] == kinds
+    told = ["ShardFinished", "ClassesPredicted", "JobEnded"]
+    assert ["ModelLoaded", *["StageEnded"] * 5, *told] == kinds
     stages = [event for event in heard if isinstance(event, StageEnded)]
     assert [Stage.FETCH, Stage.WAIT, Stage.PREDICT, Stage.PUT, Stage.COMMIT] == [
         e.stage for e in stages
