@@ -254,7 +254,8 @@ def test_the_scaler_reads_a_number_that_the_gateway_tells(
     host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
     assert (host, service["spec"]["ports"][0]["port"]) == (url.hostname, url.port)
     assert host in settings["data"]["FORNADA_GATEWAY_HOSTS"].split(",")
-    answer = gateway_api["paths"][url.path]["get"]["responses"]["200"]["content"]
+    asked = gateway_api["paths"][url.path]["get"]
+    answer = asked["responses"]["200"]["content"]
     schema = answer["application/json"]["schema"]
     for part in trigger["metadata"]["valueLocation"].split("."):
         schema = _resolved(gateway_api, _resolved(gateway_api, schema)["properties"][part])
@@ -267,6 +268,9 @@ def test_the_scaler_reads_a_number_that_the_gateway_tells(
     )
     # What KEDA decides is not undone by the next `apply`.
     assert "replicas" not in pool["spec"]
+    queue = _environ(manifests, pool["spec"]["template"])["FORNADA_QUEUE"]
+    assert f"queue={queue}" == url.query
+    assert "queue" in {each["name"] for each in asked["parameters"]}
 
 
 def test_the_scaler_sends_a_key_as_the_gateway_takes_it(rendered: Rendered) -> None:
