@@ -31,18 +31,18 @@ def increase(series: str, *, by: str, over: str = OVER) -> dict[str, str]:
 
 def high(series: str, *, by: str, over: str = OVER) -> dict[str, str]:
     """A query of what one observation in twenty exceeds, by a label."""
-    return {
-        f"histogram_quantile(0.95, sum by (le, {by}) (rate({series}_bucket{over})))": (
-            f"{{{{{by}}}}}"
-        )
-    }
+    return {_quantile(0.95, series, by=by, over=over): f"{{{{{by}}}}}"}
 
 
 def middle_and_high(series: str, *, by: str) -> dict[str, str]:
     """Queries of the median, and of what one observation in twenty exceeds, by a label."""
     return {
-        f"histogram_quantile({share}, sum by (le, {by}) (rate({series}_bucket{OVER})))": (
-            f"{{{{{by}}}}} {name}"
-        )
+        _quantile(share, series, by=by, over=OVER): f"{{{{{by}}}}} {name}"
         for share, name in ((0.5, "median"), (0.95, "95 %"))
     }
+
+
+def _quantile(share: float, series: str, *, by: str, over: str) -> str:
+    rates = f"sum by (le, {by}) (rate({series}_bucket{over}))"
+    # The comparison leaves out what is no number: nothing was observed.
+    return f"histogram_quantile({share}, {rates}) >= 0"
