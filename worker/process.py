@@ -13,11 +13,12 @@ from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
-from fornada.events import LOGGED, Events
+from fornada.events import LOGGED, Events, Listener
 from fornada.events.processes import WorkerStarted, WorkerStopped
 from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.backlog_watch import BacklogWatch, Host, WatchedHost
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.reconciler import Reconciler
@@ -82,7 +83,8 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     """
     threading.excepthook = _end_for_want_of_memory
     work = Work()
-    events = Events(events.tell, work.hear)
+    recorder = _recorder(settings)
+    events = Events(events.tell, work.hear, *recorder)
     shared = _open(settings, threads=threads, events=events)
     worker = shared.worker
     concurrency = Concurrency(
@@ -114,7 +116,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
 
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=expect_stop)
     celery_app.add_growth(app, concurrency)
-    reconciler = _reconciler(shared, CelerySender(app))
+    reconciler = _reconciler(shared, CelerySender(app), counts_backlog=bool(recorder))
     predict_server = _predict_server(shared, models)
     reporter = Reporter(
         shared.coordination,
@@ -145,6 +147,18 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         decoders.shutdown()
         models.close()
         events.tell(WorkerStopped(worker=worker))
+
+
+def _recorder(settings: Settings) -> list[Listener]:
+    """Counts what happens, for the supervisor to serve, if metrics are asked for."""
+    if settings.metrics_port is None:
+        return []
+    from fornada.metrics.instrument import Role  # noqa: PLC0415 - optional package
+    from fornada.metrics.recorder import Recorder  # noqa: PLC0415 - as above
+    from fornada.metrics.slots import slot_registry  # noqa: PLC0415 - as above
+
+    registry = slot_registry(os.environ)
+    return [] if registry is None else [Recorder(Role.WORKER, registry=registry).hear]
 
 
 def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
@@ -239,8 +253,8 @@ def _service(shared: _Shared, models: ModelCache, decoders: DecoderPool) -> Shar
     )
 
 
-def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
-    return Reconciler(
+def _reconciler(shared: _Shared, sender: Sender, *, counts_backlog: bool) -> Host:
+    reconciler = Reconciler(
         jobs=shared.jobs,
         manifests=shared.manifests,
         recovery=shared.coordination,
@@ -253,6 +267,17 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
+    if not counts_backlog:
+        return reconciler
+    watch = BacklogWatch(
+        queue=shared.settings.queue,
+        is_leading=lambda: reconciler.is_leading,
+        jobs=shared.jobs,
+        open_jobs=shared.coordination,
+        sender=sender,
+        events=shared.events,
+    )
+    return WatchedHost(reconciler, watch)
 
 
 def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
