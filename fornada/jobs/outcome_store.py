@@ -24,6 +24,8 @@ from fornada.storage.checked_reads import read_bounded, read_checked
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import OutputTensor
 
+#: Threads that read outcomes, for which the end of a large job waits.
+OUTCOME_READERS = 24
 #: Of more, one listing says first which of them there are.
 _FEW_BLOCKS = 2
 
@@ -105,7 +107,9 @@ class OutcomeStore:
             IntegrityError: One is gone or was changed since.
         """
         shards = from_ranges(final.outcome_ranges)
-        found = in_parallel(lambda shard: self.counted_outcome(final, shard), shards)
+        found = in_parallel(
+            lambda shard: self.counted_outcome(final, shard), shards, threads=OUTCOME_READERS
+        )
         OutcomesDigest(outcome for outcome in found if outcome is not None).check(final)
 
     def outcomes(
@@ -138,7 +142,7 @@ class OutcomeStore:
                     raise
                 return exc
 
-        for outcome in in_parallel(found, list(shards)):
+        for outcome in in_parallel(found, list(shards), threads=OUTCOME_READERS):
             if isinstance(outcome, ShardOutcome):
                 yield outcome
             elif outcome is not None and on_unreadable is not None:
