@@ -28,12 +28,13 @@ from fornada.repeated import Repeated
 from fornada.settings import Settings
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.model_cache import ModelCache
+from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
 from worker.shards.attempts import Attempts
 from worker.shards.commits import Commits
 from worker.shards.computation import Computation
 from worker.shards.isolation import IsolatedProcess, ProcessDiedError
-from worker.shards.phases import Begun, Computed, Found, ShardResult
+from worker.shards.phases import Begun, Computed, Found, ShardResult, bound_to
 from worker.shards.steps import Settled, Steps
 
 log = get_logger(__name__)
@@ -61,6 +62,7 @@ class ShardService:
         deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         decoders: DecoderPool | None = None,
+        cpu_time: CpuTime | None = None,
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests
@@ -91,6 +93,7 @@ class ShardService:
             isolate=isolate,
             events=events,
             decoders=decoders,
+            cpu_time=cpu_time or CpuTime(),
         )
 
     def run(self, message: ShardMessage) -> ShardResult:
@@ -108,6 +111,12 @@ class ShardService:
         A shard that fails, or was begun before, continues alone.
         """
         runs = [Claim(m.job_id, m.shard, uuid.uuid4().hex) for m in messages]
+        with bound_to(*runs):
+            return self._run_all(messages, runs)
+
+    def _run_all(
+        self, messages: Sequence[ShardMessage], runs: Sequence[Claim]
+    ) -> list[ShardResult]:
         steps = Steps(
             leases=self._leases, worker=self._worker, events=self._events, repeated=self._repeated
         )

@@ -638,8 +638,8 @@ MUTATIONS = (
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/upkeep/reconciler.py",
-        old="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards",
-        new="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards[:0]",
+        old="            for shard in shards:\n                yield message_for(",
+        new="            for shard in shards[:0]:\n                yield message_for(",
         tests=(
             f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued_once[conditional]",
             _MACHINE,
@@ -1265,7 +1265,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="libraries-log-at-debug",
-        path="fornada/logs.py",
+        path="fornada/logs/__init__.py",
         old="    logging.root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))\n",
         new="    logging.root.setLevel(level)\n",
         tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
@@ -1286,14 +1286,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="celery-tells-of-every-message",
-        path="fornada/logs.py",
+        path="fornada/logs/__init__.py",
         old="        logging.getLogger(name).setLevel(logging.WARNING)\n",
         new="        logging.getLogger(name).setLevel(logging.INFO)\n",
         tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
         name="errors-quote-data",
-        path="fornada/logs.py",
+        path="fornada/logs/__init__.py",
         old="    return type(exc).__name__\n",
         new="    return str(exc)\n",
         tests=(f"{_LOGS}off_a_terminal_each_line_is_one_json_object",),
