@@ -160,12 +160,17 @@ class Jobs:
         self._creator.enqueue(job.manifest, lost)
         return job
 
-    def retry_failed(self, job_id: str) -> Job:
+    def retry_failed(self, job_id: str, *, admit: Callable[[int], None] | None = None) -> Job:
         """Run the failed items of an ended job again, and its missing shards, as a new job.
 
         Its id is the job's with `-retry` appended, so calling again returns the same job. Images
         are not copied; item ids and numbers are those of the first job. Items that could not be
         read when they were submitted are left out.
+
+        Args:
+            job_id: The ended job.
+            admit: Called with the number of items before there is a new job; raises if there may
+                be none.
 
         Raises:
             JobNotFoundError: There is no such job.
@@ -177,6 +182,8 @@ class Jobs:
             # Perhaps of an older version, which would be written otherwise today.
             return self._as_job(existing)
         manifest = self._new_now(retry_of(source, jobs=self._jobs))
+        if admit is not None:
+            admit(manifest.item_count)
         return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
 
     def verify(

@@ -124,7 +124,9 @@ def list_jobs(
     """The caller's jobs, newest first; all jobs with scope `admin`.
 
     A page may have fewer jobs than `limit`, even none, while `next_cursor` says that there are
-    more. New jobs move no page. The newest 10,000 jobs of an owner are listed.
+    more. New jobs move no page. The newest 10,000 jobs of an owner are listed, and with scope
+    `admin` the newest 10,000 of all. Of a job that is UNREADABLE, only `id`, `created_at` and
+    `reason` say something.
     """
     caller.require(Scope.JOBS_READ)
     page = deployment.client.page(
@@ -132,9 +134,9 @@ def list_jobs(
         before=from_cursor(query.cursor),
         limit=query.limit,
     )
-    seen = [found for found in page.jobs if caller.may_see(found.job.manifest)]
+    seen = [found for found in page.jobs if caller.may_see_listed(found.manifest)]
     return JobListDocument(
-        data=[JobDocument.of(found.job.manifest, found.status) for found in seen],
+        data=[JobDocument.of(found.manifest, found.status) for found in seen],
         next_cursor=to_cursor(page.next_before),
     )
 
