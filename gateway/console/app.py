@@ -12,7 +12,7 @@ from gateway.console.error_pages import add_error_pages
 from gateway.console.items.cards import Cards
 from gateway.console.items.survey import Surveys
 from gateway.console.job_access import JobAccess
-from gateway.console.job_pages import changes, items, job, listing, shards
+from gateway.console.job_pages import changes, drift, items, job, listing, shards
 from gateway.console.job_pages.training_shares import TrainingShares
 from gateway.console.model_pages import changes as model_changes
 from gateway.console.model_pages import reading as models
@@ -22,7 +22,19 @@ from gateway.console.trying import page as trying
 from gateway.console.trying.predicting import Trial
 from gateway.deployment import Deployment
 
-_PAGES = (login, listing, changes, shards, items, job, model_changes, models, trying, workers)
+_PAGES = (
+    login,
+    listing,
+    changes,
+    drift,
+    shards,
+    items,
+    job,
+    model_changes,
+    models,
+    trying,
+    workers,
+)
 
 
 class _Files(StaticFiles):
@@ -47,18 +59,7 @@ def create_console(deployment: Deployment) -> FastAPI:
     app.state.surveys = Surveys(jobs=jobs.store)
     add_error_pages(app)
     app.add_middleware(PageHeaders)
-    for page in (
-        login,
-        listing,
-        changes,
-        shards,
-        items,
-        job,
-        model_changes,
-        models,
-        trying,
-        workers,
-    ):
+    for page in _PAGES:
         app.include_router(page.router)
     app.mount("/static", _Files(directory=Path(__file__).parent / "static"))
     return app

@@ -14,9 +14,7 @@ from fornada.tensors import CLASS_KINDS
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 
-_REMEDY = (
-    "train it with `fornada train`, or publish it with test items, or compare with another job"
-)
+_REMEDY = "train it with `fornada train`, publish it with test items, or compare with another job"
 
 
 def drift_from_model(manifest: JobManifest, *, jobs: JobStore, models: ModelStore) -> Drift:
@@ -55,7 +53,7 @@ def drift_from_job(manifest: JobManifest, against: JobManifest, *, jobs: JobStor
 def _reference(version: ModelManifest, models: ModelStore) -> Mapping[str, OutputFigures]:
     ref = version.files.get(keys.REFERENCE)
     if ref is None or ref.size_bytes > MAX_SMALL_JSON_BYTES:
-        fact = "says of no items what it predicts"
+        fact = "was published without test items, so nothing is expected of it"
         raise DriftUnknownError(f"model {version} {fact}; {_REMEDY}")
     try:
         return Reference.from_json(models.fetch(ref), where=ref.key).predicted

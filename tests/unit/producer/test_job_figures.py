@@ -93,7 +93,7 @@ def test_a_model_without_test_items_leaves_another_job_to_compare_with() -> None
     job = made.submit(of([0.75]), model="m")
     job.wait(timeout_s=30)
 
-    with pytest.raises(DriftUnknownError, match=r"model m:1 says of no items .* another job"):
+    with pytest.raises(DriftUnknownError, match=r"model m:1 was published without .* another job"):
         made.drift(job.id)
 
 
