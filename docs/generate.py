@@ -6,6 +6,7 @@ python docs/generate.py --check    exits 1 if one of them is not what the code s
 
 import argparse
 import json
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,7 @@ def pages() -> dict[Path, str]:
         Path("reference/settings.md"): settings_page(),
         Path("reference/cli.md"): cli_page(),
         Path("reference/errors.md"): errors_page(),
+        Path("reference/logs.md"): logs_page(),
         Path("reference/openapi.json"): openapi(),
     }
     for name, schema in json_schemas().items():
@@ -169,6 +171,12 @@ def errors_page() -> str:
             f"| {error.exit_code} | {error.http_status} | {also} |"
         )
     return "\n".join([_NOTE, _ERRORS_HEAD, *rows]) + "\n"
+
+
+def logs_page() -> str:
+    """`reference/logs.md`."""
+    text: str = runpy.run_path(str(DOCS / "log_lines.py"))["page"](_NOTE)
+    return text
 
 
 def error_tree() -> Iterator[tuple[int, type[errors.FornadaError]]]:

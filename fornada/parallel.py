@@ -1,5 +1,6 @@
 """Reads in parallel, with the results in order."""
 
+import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,16 @@ _T = TypeVar("_T")
 READ_THREADS = 8
 
 
+def in_context(work: Callable[[_K], _T]) -> Callable[[_K], _T]:
+    """`work` for other threads, with what log lines and traces of this thread say.
+
+    Threads of a pool do not have it by themselves.
+    """
+    context = contextvars.copy_context()
+    # One context cannot be entered twice at a time.
+    return lambda wanted: context.copy().run(work, wanted)
+
+
 def in_parallel(read: Callable[[_K], _T], wanted: Sequence[_K]) -> Iterator[_T]:
     """The results of `read` for each of `wanted`, in order."""
     if len(wanted) <= 1:
@@ -21,7 +32,7 @@ def in_parallel(read: Callable[[_K], _T], wanted: Sequence[_K]) -> Iterator[_T]:
         step = READ_THREADS * 4
         # In steps, so that results that were not consumed do not pile up.
         for start in range(0, len(wanted), step):
-            yield from pool.map(read, wanted[start : start + step])
+            yield from pool.map(in_context(read), wanted[start : start + step])
 
 
 def in_parallel_within(
@@ -48,7 +59,7 @@ def in_parallel_within(
                 held_bytes -= ahead[0][0]
                 # Without a name, which would keep it until the next.
                 yield ahead.popleft()[1].result()
-            ahead.append((size, pool.submit(read, each)))
+            ahead.append((size, pool.submit(in_context(read), each)))
             held_bytes += size
         while ahead:
             yield ahead.popleft()[1].result()

@@ -13,7 +13,8 @@ from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
-from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
+from fornada.events import LOGGED, Events
+from fornada.events.processes import WorkerStarted, WorkerStopped
 from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore

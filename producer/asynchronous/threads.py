@@ -1,6 +1,7 @@
 """The threads in which an event loop has the work done that blocks."""
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -18,7 +19,11 @@ class Threads:
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """What `function` returns in one of the threads."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        # As `asyncio.to_thread`: with what log lines and traces of the caller say.
+        context = contextvars.copy_context()
+        return await loop.run_in_executor(
+            self._pool, lambda: context.run(function, *args, **kwargs)
+        )
 
     async def iterate(self, make: Callable[[], Iterable[_T]]) -> AsyncIterator[_T]:
         """What an iterable gives, each element taken in one of the threads.

@@ -14,6 +14,7 @@ from fornada.jobs.ids import ContentAddressedManifest, message_for
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
+from fornada.parallel import in_context
 from fornada.queue.interface import Sender
 from fornada.queue.message import MAX_BUNDLE, ShardMessage
 from fornada.settings import Settings
@@ -137,7 +138,7 @@ class JobCreator:
             errors = [self._write_one(jobs[0])]
         else:
             with ThreadPoolExecutor(_WRITING_THREADS) as pool:
-                errors = list(pool.map(self._write_one, jobs))
+                errors = list(pool.map(in_context(self._write_one), jobs))
         written = zip(jobs, errors, strict=True)
         return {job.manifest.job_id: error for job, error in written if error is not None}
 

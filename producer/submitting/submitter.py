@@ -11,6 +11,7 @@ from fornada.errors import FornadaError, PartlySubmittedError
 from fornada.jobs.ids import random_id, with_content_id
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.shard_inputs import Shards
+from fornada.parallel import in_context
 from fornada.records import JOB_VERSION
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
@@ -117,7 +118,7 @@ class Submitter:
             # In the caller's thread: a stream may be bound to it.
             return {others[0]: create(others[0])}
         with ThreadPoolExecutor(_UPLOADING_JOBS) as pool:
-            return dict(zip(others, pool.map(create, others), strict=True))
+            return dict(zip(others, pool.map(in_context(create), others), strict=True))
 
     def _upload_and_create(self, one: PreparedSubmission, times: _Times) -> JobManifest:
         job_id = one.submission.idempotency_key or random_id()

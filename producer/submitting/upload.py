@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fornada import keys
 from fornada.jobs.shard_inputs import ShardInput, Shards
+from fornada.parallel import in_context
 from fornada.records import ObjectRef, sha256_hex
 from fornada.storage.interface import ObjectStore
 from producer.submitting.shards import Part, Shard
@@ -36,7 +37,7 @@ def upload(
     with ThreadPoolExecutor(max_workers=_UPLOAD_THREADS) as pool:
         for number, shard in enumerate(shards):
             keeper = _ObjectKeeper(job=job, shard=number, objects=target)
-            pending.append((pool.submit(shard.kept, keeper), shard.size_bytes))
+            pending.append((pool.submit(in_context(shard.kept), keeper), shard.size_bytes))
             held_bytes += shard.size_bytes
             while len(pending) == _UPLOAD_THREADS or held_bytes > _MOST_HELD_BYTES:
                 future, size_bytes = pending.popleft()

@@ -15,7 +15,7 @@ from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import UNKNOWN, Endings
 from fornada.records import now
-from worker.shards.phases import Committed, Computed, ShardResult
+from worker.shards.phases import Committed, Computed, ShardResult, bound_to
 from worker.shards.steps import Steps
 
 
@@ -113,7 +113,11 @@ class Commits:
             )
         )
         for each in finished:
-            self._tell_outcome(each.outcome, each.attempt.manifest, ends_job=ends_jobs)
+            if each.outcome.attempt != each.attempt.run.attempt:
+                # Another attempt came first, and told of it.
+                continue
+            with bound_to(each.attempt.run):
+                self._tell_outcome(each.outcome, each.attempt.manifest, ends_job=ends_jobs)
 
     def _tell_outcome(
         self, outcome: ShardOutcome, manifest: JobManifest, *, ends_job: bool

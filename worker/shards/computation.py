@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
@@ -98,12 +99,14 @@ class Computation:
             meter = self._meter(attempts, cpu_s)
             decoded, times = self._read(attempts, clock, meter)
             read = [each.items for each in decoded]
-            predicted = predict_together(model.batcher.predict_groups, read)
+            predicted = predict_together(
+                partial(model.batcher.predict_groups, note_begin=clock.note_wait), read
+            )
             placed = [
                 items.placed(outputs, gives=attempt.manifest.gives, item_count=attempt.item_count)
                 for items, outputs, attempt in zip(read, predicted, attempts, strict=True)
             ]
-            times["predict_s"] = clock.lap(Stage.PREDICT)
+            times["predict_s"] = clock.waited_s + clock.lap(Stage.PREDICT)
             stored = [
                 self._put_outputs(attempt, columns)
                 for attempt, (columns, _) in zip(attempts, placed, strict=True)
@@ -219,10 +222,16 @@ class _Stopwatch:
         self._shard_count = len(attempts)
         self._item_count = sum(attempt.item_count for attempt in attempts)
         self._last_s = time.monotonic()
+        #: How long they waited for a call.
+        self.waited_s = 0.0
 
-    def lap(self, stage: Stage) -> float:
-        """Seconds since the last lap, which `stage` took."""
-        last_s, self._last_s = self._last_s, time.monotonic()
+    def note_wait(self, until_s: float) -> None:
+        """Note that they waited for a call since the last lap."""
+        self.waited_s = self.lap(Stage.WAIT, until_s=until_s)
+
+    def lap(self, stage: Stage, *, until_s: float | None = None) -> float:
+        """Seconds since the last lap, which `stage` took; it ended now, or at `until_s`."""
+        last_s, self._last_s = self._last_s, until_s or time.monotonic()
         duration_s = self._last_s - last_s
         self._events.tell(
             StageEnded(

@@ -1,6 +1,7 @@
 """The phases of a shard in a worker: found, begun, computed, committed."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +11,16 @@ from fornada.coordination.interface import Claim
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_inputs import ShardInput
+from fornada.logs import bound
 from fornada.records import JOB_VERSION
+
+
+def bound_to(*runs: Claim) -> AbstractContextManager[None]:
+    """Have the log lines of a block say whose they are: the attempt's, or the job's of several."""
+    job_ids = {run.job_id for run in runs}
+    if len(runs) == 1:
+        return bound(job_id=runs[0].job_id, shard=runs[0].shard, attempt=runs[0].attempt)
+    return bound(job_id=job_ids.pop()) if len(job_ids) == 1 else nullcontext()
 
 
 class ShardResult(StrEnum):

@@ -34,7 +34,7 @@ from worker.shards.attempts import Attempts
 from worker.shards.commits import Commits
 from worker.shards.computation import Computation
 from worker.shards.isolation import IsolatedProcess, ProcessDiedError
-from worker.shards.phases import Begun, Computed, Found, ShardResult
+from worker.shards.phases import Begun, Computed, Found, ShardResult, bound_to
 from worker.shards.steps import Settled, Steps
 
 log = get_logger(__name__)
@@ -111,6 +111,12 @@ class ShardService:
         A shard that fails, or was begun before, continues alone.
         """
         runs = [Claim(m.job_id, m.shard, uuid.uuid4().hex) for m in messages]
+        with bound_to(*runs):
+            return self._run_all(messages, runs)
+
+    def _run_all(
+        self, messages: Sequence[ShardMessage], runs: Sequence[Claim]
+    ) -> list[ShardResult]:
         steps = Steps(
             leases=self._leases, worker=self._worker, events=self._events, repeated=self._repeated
         )

@@ -14,7 +14,7 @@ from fornada.errors import (
 from fornada.events import Events, MessageDropped, ShardDeferred
 from fornada.logs import get_logger, shown
 from fornada.repeated import Repeated
-from worker.shards.phases import ShardResult
+from worker.shards.phases import ShardResult, bound_to
 
 log = get_logger(__name__)
 
@@ -57,7 +57,8 @@ class Steps:
             MemoryError: The device is out of memory, which only a restart cures.
         """
         try:
-            yield
+            with bound_to(*runs):
+                yield
         except Settled as settled:
             for run in runs:
                 self.settle(run, settled.result)
@@ -69,13 +70,12 @@ class Steps:
         except MemoryError:
             raise
         except Exception as exc:  # noqa: BLE001 - it is logged, and ends no more than its shard
-            self._repeated.log(
-                log.exception,
-                "shard failed unexpectedly",
-                about=(runs[0].job_id, type(exc).__name__),
-                job_id=runs[0].job_id,
-                shard=runs[0].shard,
-            )
+            with bound_to(runs[0]):
+                self._repeated.log(
+                    log.exception,
+                    "shard failed unexpectedly",
+                    about=(runs[0].job_id, type(exc).__name__),
+                )
             for run in runs:
                 self.defer(run, exc, counted=True)
 
@@ -84,8 +84,8 @@ class Steps:
         if isinstance(exc, FornadaError) and _is_of_this_worker(exc):
             if isinstance(exc, StoreError):
                 # Of a model that was declined, the log has the text already.
-                what, text = "shards given back", str(exc)
-                self._repeated.log(log.warning, what, about=text, error=text)
+                text = str(exc)
+                self._repeated.log(log.warning, "shards given back", about=text, error=text)
             self.give_back(runs, exc.public_text)
             return
         # The store, Redis or the disk fails for now, which is no fault of the shard.
@@ -96,14 +96,15 @@ class Steps:
         """Settle a shard that does not exist."""
         self.settle(run, ShardResult.ENDED)
         more_count = self._repeated.meet("message dropped", type(exc).__name__)
-        self._events.tell(
-            MessageDropped(
-                error=str(exc),
-                job_id=run.job_id,
-                shard=run.shard,
-                count=None if more_count is None else more_count + 1,
+        with bound_to(run):
+            self._events.tell(
+                MessageDropped(
+                    error=str(exc),
+                    job_id=run.job_id,
+                    shard=run.shard,
+                    count=None if more_count is None else more_count + 1,
+                )
             )
-        )
 
     def give_back(self, runs: Sequence[Claim], why: str) -> None:
         """Leave shards to other workers; this one says why it cannot go on with their jobs."""
@@ -112,29 +113,31 @@ class Steps:
         try:
             self._leases.give_back(runs, process=self._worker, why=why)
         except FornadaError as redis_error:
-            log.warning("shards not given back", job_id=runs[0].job_id, error=str(redis_error))
+            with bound_to(*runs):
+                log.warning("shards not given back", error=str(redis_error))
 
     def defer(self, run: Claim, exc: Exception, *, counted: bool) -> None:
         """Leave the shard to the reconciler; `counted` if this was an attempt at it."""
         # The lease is kept: the shard is tried again when it runs out.
         self.settle(run, ShardResult.DEFERRED)
         more_count = self._repeated.meet("shard deferred", run.job_id, type(exc).__name__)
-        self._events.tell(
-            ShardDeferred(
-                job_id=run.job_id,
-                shard=run.shard,
-                error=shown(exc),
-                counted=counted,
-                count=None if more_count is None else more_count + 1,
+        with bound_to(run):
+            self._events.tell(
+                ShardDeferred(
+                    job_id=run.job_id,
+                    shard=run.shard,
+                    error=shown(exc),
+                    counted=counted,
+                    count=None if more_count is None else more_count + 1,
+                )
             )
-        )
-        try:
-            if counted:
-                self._leases.note_failure(run, f"{type(exc).__name__}: {exc}")
-            else:
-                self._leases.forget_attempt(run)
-        except FornadaError as redis_error:
-            log.warning("attempt not recorded", job_id=run.job_id, error=str(redis_error))
+            try:
+                if counted:
+                    self._leases.note_failure(run, f"{type(exc).__name__}: {exc}")
+                else:
+                    self._leases.forget_attempt(run)
+            except FornadaError as redis_error:
+                log.warning("attempt not recorded", error=str(redis_error))
 
 
 def _is_of_this_worker(exc: Exception) -> bool:

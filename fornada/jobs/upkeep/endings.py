@@ -98,9 +98,10 @@ class Endings:
                     self._events.tell(MessageDropped(error=str(end), job_id=manifest.job_id))
                 elif end is not None:
                     states[end.job_id] = end.state
-                    if end.outcome is None or end.outcome.attempt != outcome.attempt:
+                    is_ours = end.outcome is not None and end.outcome.attempt == outcome.attempt
+                    if not is_ours:
                         log.warning("job had ended, whatever Redis said", job_id=end.job_id)
-                    self._tell_ended(end)
+                    self._tell_ended(end, with_shard=is_ours)
         except (FornadaError, OSError) as exc:
             error = exc
         try:
@@ -129,7 +130,7 @@ class Endings:
             self._tell_ended(final)
         return final
 
-    def _tell_ended(self, final: JobFinal) -> None:
+    def _tell_ended(self, final: JobFinal, *, with_shard: bool = False) -> None:
         """Once for each end: shards that were begun before all find it."""
         with self._lock:
             if self._told.get(final.job_id) == final.ended_at:
@@ -137,5 +138,11 @@ class Endings:
             self._told[final.job_id] = final.ended_at
             if len(self._told) > _KEPT_TOLD:
                 self._told.popitem(last=False)
-        ended = JobEnded(job_id=final.job_id, state=final.state, reason=final.reason)
-        self._events.tell(ended)
+        self._events.tell(
+            JobEnded(
+                job_id=final.job_id,
+                state=final.state,
+                reason=final.reason,
+                with_shard=with_shard,
+            )
+        )

@@ -108,7 +108,7 @@ def test_no_log_shows_what_was_submitted(
     ]
     # And they say what happened.
     assert len(_junk(b"")) - 1 == len(quarantine.entries())
-    assert b"job ended" in logs["worker"]
+    assert b"shard finished" in logs["worker"]
     assert b"message quarantined" in logs["worker"]
 
 

@@ -71,9 +71,20 @@ def test_what_happens_too_often_is_not_logged(caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.DEBUG)
 
     log_event(STAGE)
-    log_event(finished(ends_job=True))
+    log_event(JobEnded(job_id="job", state="SUCCEEDED", with_shard=True))
 
     assert [] == caplog.records
+
+
+def test_a_small_job_has_one_line_and_another_if_it_does_not_succeed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    log_event(finished(ends_job=True))
+    log_event(JobEnded(job_id="job", state="PARTIAL", with_shard=True))
+
+    assert ["shard finished", "job ended"] == [record.message for record in caplog.records]
 
 
 def test_a_store_tells_of_its_requests_and_their_errors() -> None:

@@ -1,8 +1,11 @@
 """Log lines: on stderr only, in one format, including those of libraries."""
 
 import json
+import logging
 import subprocess
 import sys
+
+from fornada.logs.once import Once
 
 _CODE = """
 import logging
@@ -88,3 +91,63 @@ def test_at_debug_our_own_code_tells_more_and_libraries_do_not() -> None:
     events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
     assert ["hardly", "shard finished", "retry 2", "failed"] == events
     assert "pixels" not in done.stderr
+
+
+_SHARDS = """
+import logging, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from fornada import logs
+from fornada.parallel import in_parallel
+logs.configure(level="INFO", log_format="json")
+log = logs.get_logger("worker.shards.service")
+library = logging.getLogger("botocore")
+def shard(number):
+    with logs.bound(job_id="job", shard=number, attempt="a" * 32):
+        list(in_parallel(lambda n: library.warning("retry %d", n), [number, number]))
+        log.info("shard finished", status="ok")
+        log.info("shard finished", status="ok", shard=7)
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(shard, [1, 2]))
+log.warning("away", error="store")
+log.warning("away", error="store")
+log.warning("away", error="other")
+log.error("away", error="store")
+"""
+
+
+def test_lines_say_whose_they_are_and_the_same_one_is_written_once() -> None:
+    # given shards at a time whose work is shared among threads, and libraries that log there
+    done = subprocess.run(
+        [sys.executable, "-c", _SHARDS], check=True, capture_output=True, text=True
+    )
+
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    of_shards = [line for line in lines if line["event"] != "away"]
+    assert {("job", "a" * 32)} == {(line["job_id"], line["attempt"]) for line in of_shards}
+    # what a line itself says wins over what is bound
+    said = sorted((line["event"], line["shard"]) for line in of_shards)
+    assert [("retry 1", 1), ("retry 2", 2), *(("shard finished", n) for n in (1, 2, 7))] == said
+    assert [("warning", "store"), ("warning", "other"), ("error", "store")] == [
+        (line["level"], line["error"]) for line in lines if line["event"] == "away"
+    ]
+
+
+def test_a_line_that_comes_again_says_how_many_were_left_out() -> None:
+    now_s = 0.0
+    once = Once(clock=lambda: now_s)
+
+    def written(text: str, **fields: object) -> int | None:
+        """`more_times_since`, 0 if it has none; `None` if it is not written."""
+        record = logging.makeLogRecord({"msg": text, "levelno": logging.WARNING, **fields})
+        return vars(record).get("more_times_since", 0) if once.filter(record) else None
+
+    assert [0, None, None] == [written("away", error="x") for _ in range(3)]
+    now_s = 9.9
+    assert (None, 0) == (written("away", error="x"), written("away", error="y"))
+    now_s = 10.1
+    assert [3, None] == [written("away", error="x") for _ in range(2)]
+    # and what is remembered is bounded
+    assert [0] * 5000 == [written("away", error=number) for number in range(5000)]
+    assert 0 == written("away", error="x")
+    # and what cannot be written in words is left to the handler
+    assert 0 == written("%d", args=("x",))

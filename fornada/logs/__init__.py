@@ -7,11 +7,13 @@ at any level, shows what callers submit.
 import logging
 import sys
 import traceback
+from contextlib import AbstractContextManager
 from typing import Literal, cast
 
 import structlog
 
 from fornada.errors import FornadaError, PredictionError
+from fornada.logs.once import Once
 from fornada.trust.printable import printable_lines
 
 #: What DEBUG is about. Libraries log from INFO on: below it, botocore shows the objects that it
@@ -33,7 +35,10 @@ _QUOTE_NOTHING = (
 
 
 def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> None:
-    """Send all log lines, including those of libraries, to stderr in one format."""
+    """Send all log lines, including those of libraries, to stderr in one format.
+
+    Each has what is `bound` where it is logged. The same line is written once in ten seconds.
+    """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
@@ -47,6 +52,7 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
+                structlog.contextvars.merge_contextvars,
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.ExtraAdder(),
@@ -61,12 +67,18 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
             ],
         )
     )
+    handler.addFilter(Once())
     logging.root.handlers = [handler]
     logging.root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
     for name in _OURS:
         logging.getLogger(name).setLevel(level)
     for name in _SAID_BY_US:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def bound(**ids: str | int) -> AbstractContextManager[None]:
+    """Have every line of the block say `ids`, in this thread and those that it hands work to."""
+    return structlog.contextvars.bound_contextvars(**ids)
 
 
 def shown(exc: BaseException) -> str:

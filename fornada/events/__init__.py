@@ -1,7 +1,7 @@
 """What happened, told to listeners: the log, metrics, progress, tests.
 
 An event is a frozen dataclass, and a listener is a function of one. Code that needs to know more
-of a worker adds a listener where the process is assembled, and nothing else.
+of a process adds a listener where the process is assembled, and nothing else.
 """
 
 import logging
@@ -23,7 +23,9 @@ class Stage(StrEnum):
     FETCH = "fetch"
     #: Turn image files into items.
     DECODE = "decode"
-    #: Wait for the batcher, and compute.
+    #: Wait for a predict call with room, and for the engine.
+    WAIT = "wait"
+    #: Predict calls with rows of the shard.
     PREDICT = "predict"
     #: Store the probabilities.
     PUT = "put"
@@ -74,11 +76,6 @@ class ShardFinished(Event, text="shard finished"):
     predict_s: float
     #: The outcome is all of its job, and committed as the job's end.
     ends_job: bool
-
-    @property
-    def is_logged(self) -> bool:
-        """Not beside the line about the job's end: small jobs come by the thousand."""
-        return not self.ends_job
 
 
 class ClassesPredicted(Event):
@@ -158,6 +155,7 @@ class MessageQuarantined(Event, text="message quarantined", level=logging.WARNIN
     queue: str
     reason: str
     size_bytes: int
+    is_too_large: bool
     #: How many since the last line, this one too. `None`: it has no line, others had one just now.
     count: int | None = None
 
@@ -173,6 +171,13 @@ class JobEnded(Event, text="job ended"):
     job_id: str
     state: str
     reason: str | None = None
+    #: Its only shard's outcome is its end.
+    with_shard: bool = False
+
+    @property
+    def is_logged(self) -> bool:
+        """Not beside the shard's line, which says as much: small jobs come by the thousand."""
+        return not self.with_shard or self.state != "SUCCEEDED"
 
 
 class JobUnreadable(Event, text="job cannot be read", level=logging.ERROR):
@@ -196,6 +201,8 @@ class ShardsReenqueued(Event, text="enqueueing shards"):
 
     job_id: str
     shard_count: int
+    #: How many of them had been enqueued or begun before.
+    lost_count: int
     #: How many shards of the job wait for it.
     waiting_count: int
 
@@ -268,39 +275,6 @@ class StoreRequested(Event):
     error: str | None = None
 
 
-# Worker processes.
-
-
-class WorkerStarted(Event, text="worker starts"):
-    """The process is about to consume."""
-
-    worker: str
-    threads: int
-    engine: str
-
-
-class WorkerStopped(Event, text="worker stopped"):
-    """The process has finished what it held."""
-
-    worker: str
-
-
-class WorkerEnded(Event, text="worker ended, starting another", level=logging.WARNING):
-    """The supervisor saw a process end, and starts another."""
-
-    slot: int
-    code: int
-    lived_s: float
-
-
-class WorkerKilled(Event, text="worker shows no life, killing it", level=logging.ERROR):
-    """The supervisor kills a process that shows no life."""
-
-    slot: int
-    pid: int
-    still_s: float
-
-
 #: Hears of each event, in the thread in which it happens; fast, and safe to call from many.
 Listener = Callable[[Event], object]
 
@@ -326,7 +300,8 @@ def log_event(event: Event) -> None:
     """The listener that writes log lines."""
     if event.text is not None and event.is_logged:
         values = {f.name: _plain(getattr(event, f.name)) for f in fields(event)}
-        log.log(event.level, event.text, **{n: v for n, v in values.items() if v is not None})
+        said = {name: v for name, v in values.items() if v is not None and v is not False}
+        log.log(event.level, event.text, **said)
 
 
 def _plain(value: object) -> object:
