@@ -52,6 +52,7 @@ shows what callers submit.
 - A worker's lines about a shard have `job_id`, `shard` and `attempt`, those of libraries too.
   `attempt` is also in the shard's outcome and in the key of its data.
 - A gateway's lines about a request have `request_id`, which its answer has as `X-Request-Id`.
+- With [traces](../operations/traces.md) on, lines have the `trace_id` of the span they belong to.
 - A shard that ends has one INFO line, whatever its size. A job has another, unless its only
   shard's line says as much.
 - The same line, equal in all but its time, is written once in ten seconds. When it comes again,

@@ -67,6 +67,8 @@ class ShardFinished(Event, text="shard finished"):
 
     job_id: str
     shard: int
+    #: Its id, as in the outcome.
+    attempt: str | None = None
     model: ModelPin
     status: Literal["ok", "dead"]
     item_count: int
@@ -240,6 +242,8 @@ class CallsAnswered(Event):
     call_count: int
     row_count: int
     duration_s: float
+    #: Spans that wait for the answers.
+    traceparents: tuple[str, ...] = ()
 
 
 # The store.

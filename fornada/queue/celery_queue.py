@@ -1,6 +1,6 @@
 """The queue as Celery keeps it in Redis."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -14,6 +14,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES
 from fornada.redis_server.refusals import translate_error
 from fornada.settings import Settings
+from fornada.tracing.traceparent import HEADER
 
 
 class CelerySender:
@@ -29,14 +30,23 @@ class CelerySender:
         app.conf.update(celery_config(settings))
         return cls(app)
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """As `Sender`."""
         try:
             for bundle in bundles_of(messages, together=together):
+                # Jobs of one bundle were submitted together.
+                traceparent = (traces or {}).get(bundle[0].job_id)
                 self._app.send_task(
                     keys.TASK_RUN_SHARD,
                     args=[message.model_dump(mode="json", exclude_none=True) for message in bundle],
                     argsrepr=ARGUMENTS_SHOWN,
+                    headers={HEADER: traceparent} if traceparent else None,
                 )
         except OperationalError as exc:
             raise translate_error(exc) from exc
@@ -72,8 +82,8 @@ def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[l
 def _messages_in(unacknowledged: bytes) -> list[ShardMessage]:
     """Our messages in an entry of kombu's hash of unacknowledged messages."""
     try:
-        _queue, messages = open_held(unacknowledged)
+        _queue, bundle = open_held(unacknowledged)
     except MessageError:
         # A worker quarantines it.
         return []
-    return messages
+    return bundle.messages

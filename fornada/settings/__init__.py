@@ -191,6 +191,11 @@ class Settings(DoorSettings):
         default="auto",
         description="Format of log lines. auto: console on a terminal, else JSON lines.",
     )
+    traces: bool = Field(
+        default=False,
+        description="Whether processes make [traces](../operations/traces.md); where these go is "
+        "what OpenTelemetry's own variables say. Needs `fornada[traces]`.",
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -280,6 +280,7 @@ class Reconciler:
     def _enqueue_fairly(self, lost: Mapping[str, list[int]], *, room: int) -> None:
         """Share the window's room evenly: a small job does not wait for a large one."""
         waiting = sorted((job_id for job_id in lost if lost[job_id]), key=lambda j: len(lost[j]))
+        traces = self._recovery.traces_of(waiting) if waiting else {}
         for position, job_id in enumerate(waiting):
             shards = sorted(lost[job_id])[: room // (len(waiting) - position)]
             if not shards:
@@ -293,5 +294,6 @@ class Reconciler:
             self._recovery.mark_enqueued(job_id, shards)
             manifest = self._open[job_id].manifest
             self._sender.enqueue(
-                message_for(manifest, shard, deployment_keys=self._keys) for shard in shards
+                (message_for(manifest, shard, deployment_keys=self._keys) for shard in shards),
+                traces=traces,
             )
