@@ -8,7 +8,7 @@ UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/p
 # The tests' many processes find what the first one compiled, even where the environment forbids it.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-slow bench bench-quick bench-scale soak mutation-check lint docs lock clean
+.PHONY: help demo test test-slow bench bench-quick bench-scale soak mutation-check lint docs site lock clean
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -48,8 +48,11 @@ docs: $(VENV)/.dev  ## Rewrite the generated reference pages
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/generate_keras_objects.py
 
+site: $(VENV)/.dev  ## Build the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 lock: $(VENV)/.dev  ## Resolve the dependencies into requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --group docs --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --quiet --output-file requirements.lock
 
 clean:  ## Remove everything made here, the demo's data too

@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import logging
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -103,7 +104,9 @@ def event_rows() -> Iterator[str]:
 
 
 def logged_events() -> list[type[events.Event]]:
-    """The events that have a line, in the order of the module."""
+    """The events that have a line, in the order of their modules."""
+    for module in pkgutil.iter_modules(events.__path__):
+        importlib.import_module(f"{_EVENTS}.{module.name}")
     own = [each for each in events.Event.__subclasses__() if each.__module__.startswith(_EVENTS)]
     return [event for event in own if event.text is not None]
 

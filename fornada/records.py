@@ -46,6 +46,8 @@ MAX_SHARDS = 4_000_000
 #: A number of things: every JSON parser reads it exactly, and arithmetic on it never fails.
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 PositiveCount = Annotated[int, Field(ge=1, lt=2**53)]
+#: The largest `Count`.
+MOST_COUNT = 2**53 - 1
 #: A number of things of one shard; those of MAX_SHARDS of them add up to a `Count`.
 ShardCount = Annotated[int, Field(ge=1, lt=2**31)]
 

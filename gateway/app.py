@@ -27,7 +27,6 @@ from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
 from gateway.http.direct_paths import DirectPaths
-from gateway.http.docs_page import add_docs_page
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
@@ -117,7 +116,6 @@ def create_app(deployment: Deployment) -> FastAPI:
     for part in _PARTS:
         app.include_router(part.router)
     describe(app, [JobRequest, JobOptions])
-    add_docs_page(app)
     # Last: it takes what is left.
-    app.mount("/", create_console(deployment))
+    app.mount("/", create_console(deployment, openapi=app.openapi))
     return app

@@ -13,6 +13,7 @@ from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
 from gateway.auth.quotas import Quotas
 from gateway.auth.sessions import Sessions
+from gateway.backlogs import Backlogs
 from gateway.http.origins import LOOPBACK_HOSTS
 from gateway.reconcilers import HostedReconcilers
 from gateway.webhooks.service import Webhooks
@@ -33,6 +34,7 @@ class Deployment:
     models: ModelStore
     identity: Identity
     quotas: Quotas
+    backlogs: Backlogs
     sessions: Sessions
     prefixes: InputPrefixes
     webhooks: Webhooks
@@ -58,6 +60,7 @@ class Deployment:
             models=ModelStore(objects=objects),
             identity=identity,
             quotas=Quotas(client=client),
+            backlogs=Backlogs(client=client, objects=objects),
             sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
             webhooks=Webhooks.of(settings, objects=objects, coordination=client.coordination),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,10 +16,15 @@ from gateway.live.jobs import LiveJobs
 _KEEP_ALIVE_S = 30
 _GRACE_S = 30
 _MOST_CONNECTIONS = 2048
+#: How often connections are looked through, in ticks of uvicorn's, a tenth of a second each.
+_LOOK_EVERY_TICKS = 300
 
 
 class GatewayServer(uvicorn.Server):
-    """A server of the gateway, which ends streams of events before it waits for requests."""
+    """A server of the gateway, which ends streams of events before it waits for requests.
+
+    uvicorn closes a connection once all is sent, however long its client reads nothing.
+    """
 
     def __init__(
         self, app: FastAPI, *, host: str, port: int, at_end: Callable[[], object] = lambda: None
@@ -41,6 +47,22 @@ class GatewayServer(uvicorn.Server):
             limit_concurrency=_MOST_CONNECTIONS,
         )
         super().__init__(config)
+        #: Connections that are closing, and the bytes that each had to send at the last look.
+        self._closing: dict[Any, int] = {}
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every tenth of a second: look after the connections; return whether to end."""
+        if counter % _LOOK_EVERY_TICKS == 0:
+            self._cut_stuck_connections()
+        return await super().on_tick(counter)
+
+    def _cut_stuck_connections(self) -> None:
+        transports = [each.transport for each in self.server_state.connections]
+        closing = {each: each.get_write_buffer_size() for each in transports if each.is_closing()}
+        for transport, size_bytes in closing.items():
+            if self._closing.get(transport) == size_bytes:
+                transport.abort()
+        self._closing = closing
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End all connections."""

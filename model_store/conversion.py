@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import InputError, LocalDiskError, ModelRefusedError, UsageError, error_line
+from fornada.files.refusals import what_helps
 from model_store.engines.artifact import activations
 from model_store.engines.keras_file import custom_objects, save_model
 from model_store.engines.keras_setup import import_keras, import_tensorflow
@@ -86,8 +87,8 @@ def convert(old: Path, new: Path, *, allowed_objects: Collection[str] = ()) -> N
                 shutil.copyfile(made, new)
             except OSError as exc:
                 raise LocalDiskError(
-                    f"{new} cannot be written ({exc.strerror or exc}); check the folder and its "
-                    "free space"
+                    f"{new} cannot be written ({exc.strerror or exc}); {what_helps(exc)}, or name "
+                    "another file"
                 ) from exc
 
 

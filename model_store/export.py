@@ -16,6 +16,7 @@ from fornada.errors import (
     ObjectNotFoundError,
     UsageError,
 )
+from fornada.files.refusals import what_helps
 from fornada.records import ObjectRef
 from model_store.golden_batch import golden_suffix
 from model_store.manifest import ModelManifest
@@ -137,4 +138,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except FornadaError:
         raise
     except OSError as exc:
-        raise LocalDiskError(f"cannot write {path}: {exc.strerror or exc}") from exc
+        raise LocalDiskError(
+            f"{path} cannot be written ({exc.strerror or exc}); {what_helps(exc)}, or name another "
+            "folder"
+        ) from exc

@@ -73,12 +73,20 @@ class Client(Jobs):
             traces=self.traces,
             bucket=BucketCheck.from_settings(settings, objects=objects, coordination=coordination),
         )
-        super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
+        channel = channel or RedisCallChannel.from_settings(
+            settings, most_bytes=MAX_ANSWER_FRAME_BYTES
+        )
+        super().__init__(
+            jobs=jobs,
+            coordination=coordination,
+            sender=sender,
+            channel=channel,
+            creator=creator,
+        )
         self._models = ModelStore(objects=objects)
         resolver = Resolver(models=self._models)
         calls = PredictCalls(
-            channel=channel
-            or RedisCallChannel.from_settings(settings, most_bytes=MAX_ANSWER_FRAME_BYTES),
+            channel=channel,
             queue=settings.queue,
             deployment_keys=deployment_keys,
             traces=self.traces,

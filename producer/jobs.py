@@ -1,10 +1,12 @@
 """The jobs of a deployment: found again, and kept going."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from fornada import keys
+from fornada.calls.interface import CallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.job_index.interface import Position
 from fornada.coordination.server_clock import ServerClock
@@ -21,7 +23,7 @@ from producer.listing.newest import list_jobs
 from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
-from producer.upkeep.backlog import Backlog, backlog_of, open_job_ids, readable_manifests
+from producer.upkeep.backlog import Backlog, backlogs_of, open_job_ids, readable_manifests
 from producer.upkeep.retention import delete_job, purge
 from producer.upkeep.retry import lost_shards, retry_id, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
@@ -36,9 +38,11 @@ class Jobs:
         jobs: JobStore,
         coordination: Coordination,
         sender: Sender,
+        channel: CallChannel,
         creator: JobCreator,
     ) -> None:
         self._jobs = jobs
+        self._channel = channel
         self._coordination = coordination
         self._sender = sender
         self._creator = creator
@@ -105,11 +109,34 @@ class Jobs:
 
     def manifests(self, job_ids: Iterable[str]) -> Iterator[JobManifest]:
         """The manifests of those of the jobs that exist and can be read."""
-        return readable_manifests(self._jobs, job_ids)
+        return readable_manifests(job_ids, manifest_of=self._jobs.manifest)
 
     def backlog(self) -> Backlog:
-        """The unfinished work of all jobs, in shards and in items."""
-        return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
+        """The unfinished work of all queues: shards, items, and calls that wait."""
+        return sum(self.backlogs().values(), start=Backlog())
+
+    def backlogs(
+        self, *, manifest_of: Callable[[str], JobManifest] | None = None
+    ) -> dict[str, Backlog]:
+        """The unfinished work of each queue with open jobs, and of the client's own.
+
+        Args:
+            manifest_of: Reads manifests, for those who hold the last ones.
+        """
+        found = backlogs_of(
+            self._jobs,
+            coordination=self._coordination,
+            sender=self._sender,
+            manifest_of=manifest_of,
+        )
+        found.setdefault(self._creator.settings.queue, Backlog())
+        return {
+            queue: replace(left, calls=self.waiting_calls(queue)) for queue, left in found.items()
+        }
+
+    def waiting_calls(self, queue: str) -> int:
+        """The number of calls of `predict` that no worker of `queue` has taken yet."""
+        return self._channel.waiting(queue)
 
     def last_errors(self, job_id: str, shards: Sequence[int]) -> dict[int, str]:
         """Shard of an open job -> why its last attempt ended without an outcome, as Redis knows."""

@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -264,13 +264,13 @@ class _InlineChannel:
     def __init__(self, model: _Model | None) -> None:
         self._model = model
         self._changed = threading.Condition()
-        self._calls: list[bytes] = []
+        self._calls: Counter[str] = Counter()
         self._answers: dict[str, list[bytes]] = defaultdict(list)
 
-    def ask(self, queue: str, frames: Sequence[bytes]) -> None:  # noqa: ARG002 - there is one
+    def ask(self, queue: str, frames: Sequence[bytes]) -> None:
         with self._changed:
             if self._model is None:
-                self._calls += frames
+                self._calls[queue] += len(frames)
                 return
             for frame in frames:
                 call = RequestFrame.parse(frame)
@@ -286,7 +286,7 @@ class _InlineChannel:
                 self._answers[call.header.client].append(answer)
             self._changed.notify_all()
 
-    def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:  # noqa: ARG002 - as above
+    def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:  # noqa: ARG002 - nobody takes any
         return [], self.time_ms()
 
     def answer(self, frames: Mapping[str, Sequence[bytes]]) -> None:
@@ -304,8 +304,8 @@ class _InlineChannel:
             )
             return taken
 
-    def waiting(self, queue: str) -> int:  # noqa: ARG002 - as above
-        return len(self._calls)
+    def waiting(self, queue: str) -> int:
+        return self._calls[queue]
 
     def time_ms(self) -> int:
         return int(time.time() * 1000)

@@ -13,6 +13,7 @@ from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError, LocalDiskError, UsageError
 from fornada.events import LOGGED
 from fornada.files.private_folder import check_private, make_private
+from fornada.files.refusals import what_helps
 from fornada.files.scratch import remove_leftovers, scratch_folder
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.logs import get_logger
@@ -117,6 +118,6 @@ def _require_folder(folder: Path) -> None:
             (scratch / "probe").write_bytes(bytes(4096))
     except OSError as exc:
         raise LocalDiskError(
-            f"{folder} cannot be written ({exc.strerror}); free space there, or set "
+            f"{folder} cannot be written ({exc.strerror}); {what_helps(exc)}, or set "
             "FORNADA_CACHE_DIR to another disk"
         ) from exc

@@ -14,7 +14,8 @@ from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
-from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
+from fornada.events import LOGGED, Events
+from fornada.events.processes import WorkerStarted, WorkerStopped
 from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
@@ -47,6 +48,7 @@ from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
 from worker.compute.tile_choice import TileChoice, calibrations
+from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
 from worker.host.ending import Ending
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
@@ -72,6 +74,7 @@ class _Shared:
     jobs: JobStore
     manifests: Manifests
     deadlines: Deadlines
+    cpu_time: CpuTime
 
 
 def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) -> int:
@@ -190,6 +193,7 @@ def _open(settings: Settings, *, threads: int, events: Events, worker: str) -> _
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
         deadlines=Deadlines(),
+        cpu_time=CpuTime(),
     )
 
 
@@ -253,6 +257,7 @@ def _service(shared: _Shared, models: ModelCache, decoders: DecoderPool) -> Shar
         deployment_keys=shared.deployment_keys,
         events=shared.events,
         decoders=decoders,
+        cpu_time=shared.cpu_time,
     )
 
 
@@ -290,6 +295,7 @@ def _predict_server(
         end_process=end_process,
         deployment_keys=shared.deployment_keys,
         events=shared.events,
+        cpu_time=shared.cpu_time,
     )
 
 

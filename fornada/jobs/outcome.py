@@ -1,10 +1,12 @@
 """The records that end a shard or a job: `outcome/*.json`, `control.json`, `final.json`."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from fornada.figures.shards import JobFigures, ShardFigures, fitting
 from fornada.ranges import Ranges
 from fornada.records import (
     INLINE_VERSION,
@@ -20,8 +22,9 @@ from fornada.records import (
     ShardCount,
     refuse_before,
 )
+from fornada.tensors import OutputTensor
 
-_OF_VERSION_3 = ("item_ids_sha256", "tiles", "orientations_ignored", "decode_s")
+_OF_VERSION_3 = ("item_ids_sha256", "tiles", "orientations_ignored", "decode_s", "figures")
 
 EndState = Literal["SUCCEEDED", "PARTIAL", "FAILED", "CANCELLED", "EXPIRED"]
 
@@ -65,6 +68,8 @@ class ShardOutcome(Record):
     decode_s: float | None = Field(ge=0, default=None)
     predict_s: float = Field(ge=0, default=0.0)
     upload_s: float = Field(ge=0, default=0.0)
+    #: What it took, and what was predicted; only when ok. Version 3.
+    figures: ShardFigures | None = None
 
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
@@ -123,6 +128,8 @@ class JobFinal(Record):
     attempts: Count = 0
     #: Photographs whose EXIF orientation the model's preprocessing ignores. Version 3.
     orientations_ignored: PositiveCount | None = None
+    #: Sums over the outcomes that count, unless `outcome` is here. Version 3.
+    figures: JobFigures | None = None
     #: Ranges [first, last] of the shards whose outcomes count; later outcomes do not.
     outcome_ranges: Ranges
     #: The dead among them; a later ok outcome does not count.
@@ -136,7 +143,21 @@ class JobFinal(Record):
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
         refuse_before(INLINE_VERSION, self, ["outcome"])
-        refuse_before(JOB_VERSION, self, ["orientations_ignored"])
+        refuse_before(JOB_VERSION, self, ["orientations_ignored", "figures"])
         if self.state == "PARTIAL" and self.schema_version < JOB_VERSION:
             raise ValueError(f"version {self.schema_version} has no state PARTIAL")
         return self
+
+    def figures_for(self, gives: Sequence[OutputTensor]) -> JobFigures | None:
+        """What the job took, and what was predicted; `None` if no outcome says so.
+
+        Args:
+            gives: The job's outputs; what the figures say of others is left out.
+        """
+        found: ShardFigures | None = self.figures
+        if found is None and self.outcome is not None:
+            found = self.outcome.figures
+        if found is None:
+            return None
+        fits = fitting(found, gives)
+        return fits if isinstance(fits, JobFigures) else JobFigures.sum_of(None, fits)

@@ -1,7 +1,6 @@
 """Fetch and check a shard's items, and tell which cannot be predicted."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,15 +28,30 @@ from fornada.tensors import InputTensor, text_of
 
 
 def fetch_items(
-    manifest: JobManifest, shard: ShardInput, *, jobs: JobStore
+    manifest: JobManifest,
+    shard: ShardInput,
+    *,
+    jobs: JobStore,
+    on_read: Callable[[int], object] = lambda _size_bytes: None,
 ) -> Items | ImageFiles | TensorsWithFiles:
     """Fetch the items of `shard`: an array of them, or their files, not decoded yet.
+
+    Args:
+        manifest: The job's.
+        shard: What to read.
+        jobs: Reads it.
+        on_read: Called with the size of each object that was read, or part of one, from any thread.
 
     Raises:
         InputError: The whole shard is unusable: wrong shape, dtype or count, or a damaged archive.
         StoreError: An object is missing, changed, or cannot be reached.
     """
-    fetch = partial(jobs.inputs.read, manifest)
+
+    def fetch(ref: ObjectRef) -> bytes:
+        data = jobs.inputs.read(manifest, ref)
+        on_read(len(data))
+        return data
+
     if shard.format == "image":
         return fetch_objects(shard, fetch=fetch)
     if shard.format == "tar":
@@ -67,13 +81,20 @@ def decode_items(
     return fetched.decoded(manifest.input, pool=pool)
 
 
-def read_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> Items:
+def read_items(
+    manifest: JobManifest,
+    shard: ShardInput,
+    *,
+    jobs: JobStore,
+    on_read: Callable[[int], object] = lambda _size_bytes: None,
+) -> Items:
     """Fetch the items of `shard`, and decode them in this thread.
 
     Raises:
         InputError, StoreError: As `fetch_items` and `decode_items`.
     """
-    return decode_items(fetch_items(manifest, shard, jobs=jobs), manifest).items
+    fetched = fetch_items(manifest, shard, jobs=jobs, on_read=on_read)
+    return decode_items(fetched, manifest).items
 
 
 def _read_tensors(

@@ -316,4 +316,6 @@ def _not_found(job_id: str) -> JobNotFoundError:
 
 def _end_with(manifest: JobManifest, outcome: ShardOutcome) -> JobFinal:
     outcome = outcome.model_copy(update={"committed_at": now()})
-    return summarise(manifest, [outcome], None, None).model_copy(update={"outcome": outcome})
+    end = summarise(manifest, [outcome], None, None)
+    # The outcome has the figures.
+    return end.model_copy(update={"outcome": outcome, "figures": None})

@@ -2,16 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from fornada.errors import IntegrityError, MessageError
+from fornada.figures.shards import JobFigures, fitting
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import EndState, JobFinal, ShardOutcome
 from fornada.logs import get_logger
 from fornada.ranges import to_ranges
 from fornada.records import JOB_VERSION, now
+from fornada.tensors import OutputTensor
 
 log = get_logger(__name__)
 
@@ -23,7 +25,7 @@ def summarise(
     reason: str | None,
 ) -> JobFinal:
     """The end of a job with these outcomes, in shard order, consumed one at a time."""
-    tally, digest = _Tally(), OutcomesDigest()
+    tally, digest = _Tally(gives=manifest.gives), OutcomesDigest()
     for outcome in outcomes:
         tally.count(outcome)
         digest.add(outcome)
@@ -44,6 +46,7 @@ def summarise(
         items_failed=tally.items_failed,
         attempts=tally.attempts,
         orientations_ignored=tally.orientations_ignored or None,
+        figures=tally.figures if manifest.schema_version >= JOB_VERSION else None,
         outcome_ranges=to_ranges(tally.shards),
         dead_ranges=to_ranges(tally.dead),
         outcomes_sha256=digest.sha256,
@@ -98,6 +101,7 @@ def _first_failed(outcome: ShardOutcome) -> str:
 class _Tally:
     """Counts over the outcomes consumed so far."""
 
+    gives: Sequence[OutputTensor]
     shards: list[int] = field(default_factory=list)
     dead: list[int] = field(default_factory=list)
     first_dead: ShardOutcome | None = None
@@ -107,6 +111,7 @@ class _Tally:
     items_failed: int = 0
     attempts: int = 0
     orientations_ignored: int = 0
+    figures: JobFigures | None = None
     began_at: datetime | None = None
     last_outcome_at: datetime | None = None
 
@@ -123,6 +128,9 @@ class _Tally:
         self.items_ok += outcome.item_count - failed
         self.attempts += outcome.attempts
         self.orientations_ignored += outcome.orientations_ignored or 0
+        if outcome.figures is not None:
+            figures = fitting(outcome.figures, self.gives)
+            self.figures = JobFigures.sum_of(self.figures, figures)
         began, committed = outcome.began_at, outcome.committed_at
         self.began_at = min(self.began_at or began, began)
         self.last_outcome_at = max(self.last_outcome_at or committed, committed)

@@ -8,6 +8,8 @@ from fornada.keys import GATEWAY_PREFIX
 API_KEYS_PREFIX = f"{GATEWAY_PREFIX}keys/"
 #: Signs the console's sessions, where the deployment has no keys.
 SESSION_SECRET = f"{GATEWAY_PREFIX}session-secret"
+#: Sessions that people ended before their time, in the order in which they would have ended.
+ENDED_SESSIONS_PREFIX = f"{GATEWAY_PREFIX}ended-sessions/"
 UPLOADS_PREFIX = f"{GATEWAY_PREFIX}uploads/"
 #: Webhooks of jobs that have not been told, one an object, and those that have.
 WEBHOOKS_PENDING_PREFIX = f"{GATEWAY_PREFIX}webhooks/pending/"
@@ -18,6 +20,11 @@ _UPLOADED = re.compile(rf"{UPLOADS_PREFIX}(?P<owner>[^/]+)/(?P<id>[^/]+)/")
 def api_key(key_id: str) -> str:
     """What an API key allows."""
     return f"{API_KEYS_PREFIX}{key_id}.json"
+
+
+def ended_session(name: str) -> str:
+    """Says that a session was ended."""
+    return f"{ENDED_SESSIONS_PREFIX}{name}"
 
 
 def owned_uploads(owner: str) -> str:

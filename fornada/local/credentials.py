@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from fornada.errors import LocalDiskError
+from fornada.files.refusals import what_helps
 from fornada.records import Record
 from fornada.trust.deployment_keys import new_key
 
@@ -64,5 +65,5 @@ def write_private(path: Path, data: bytes) -> None:
         beside.replace(path)
     except OSError as exc:
         raise LocalDiskError(
-            f"{path} cannot be written: {exc}; free space or choose --data"
+            f"{path} cannot be written: {exc.strerror or exc}; {what_helps(exc)}, or choose --data"
         ) from exc

@@ -72,6 +72,7 @@ class Guard:
                 queue=self._queue,
                 reason=reason,
                 size_bytes=len(raw),
+                is_too_large=len(raw) > MAX_ENVELOPE_BYTES,
                 count=None if more_count is None else more_count + 1,
             )
         )

@@ -1,5 +1,6 @@
 """Redis's errors as ours: what is wrong, and what to do about it."""
 
+import re
 from collections.abc import Iterator
 
 import redis
@@ -34,6 +35,7 @@ _REMEDIES: tuple[tuple[type[redis.RedisError], str], ...] = (
     (BusyLoadingError, "it is still reading its data; try again"),
     (MasterNotFoundError, "check the service's name and that a master is up"),
 )
+_LOOPBACK = re.compile(r"\b(127\.0\.0\.1|localhost):\d")
 _CLUSTER = (MovedError, ClusterDownError, ClusterCrossSlotError)
 
 
@@ -50,9 +52,11 @@ def translate_error(exc: BaseException) -> BrokerError:
             f"Redis is not trusted ({exc}); give its authority's certificate with "
             "?ssl_ca_certs=/path/ca.pem, and the host name for which it was made"
         )
+    # redis-py and kombu name the address. `fornada up` starts a server on this machine alone.
+    starts_one = " (`fornada up` starts one)" if _LOOPBACK.search(str(exc)) else ""
     return BrokerError(
         f"Redis cannot be reached or failed ({type(exc).__name__}: {exc}); check FORNADA_REDIS_URL "
-        "and that the server runs (`fornada up` starts one)"
+        f"and that the server runs{starts_one}"
     )
 
 

@@ -126,6 +126,13 @@ class Settings(DoorSettings):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
         description="What workers predict with; see [engines](#engines).",
     )
+    price_per_cpu_hour: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e6,
+        description="What an hour of CPU time of this worker costs, in a currency of your own; the "
+        "cost of each job follows. Give each kind of worker its own. Unset: jobs have no cost.",
+    )
     max_loaded_models: int = Field(
         default=4, ge=1, description="Most models that a worker process keeps in memory."
     )

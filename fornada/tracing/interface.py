@@ -36,17 +36,19 @@ class Traces(Protocol):
         name: str,
         *,
         duration_s: float,
+        ago_s: float = 0.0,
         kind: Kind = "internal",
         attributes: Mapping[str, Value] | None = None,
         links: Sequence[str] = (),
         parent: str | None = None,
         error: str | None = None,
     ) -> None:
-        """A span that ends now.
+        """A span that has ended.
 
         Args:
             name: As of `span`.
-            duration_s: How long ago it began.
+            duration_s: How long it took.
+            ago_s: How long ago it ended.
             kind: As of `span`.
             attributes: As of `span`.
             links: As of `span`.

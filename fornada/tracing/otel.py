@@ -61,6 +61,8 @@ class OtelTraces:
             try:
                 with nullcontext() if trace_id is None else bound(trace_id=trace_id):
                     yield
+            except MemoryError:
+                raise
             except Exception as exc:
                 self.note({"error.type": type(exc).__qualname__}, error=shown(exc))
                 raise
@@ -70,6 +72,7 @@ class OtelTraces:
         name: str,
         *,
         duration_s: float,
+        ago_s: float = 0.0,
         kind: Kind = "internal",
         attributes: Mapping[str, Value] | None = None,
         links: Sequence[str] = (),
@@ -77,18 +80,18 @@ class OtelTraces:
         error: str | None = None,
     ) -> None:
         """As `Traces`."""
-        now_ns = time.time_ns()
+        end_ns = time.time_ns() - round(ago_s * 1e9)
         span = self._tracer.start_span(
             name,
             context=None if parent is None else _context(parent),
             kind=_KINDS[kind],
             attributes=attributes,
             links=_links(links),
-            start_time=now_ns - round(duration_s * 1e9),
+            start_time=end_ns - round(duration_s * 1e9),
         )
         if error is not None:
             span.set_status(StatusCode.ERROR, error)
-        span.end(now_ns)
+        span.end(end_ns)
 
     def note(self, attributes: Mapping[str, Value], *, error: str | None = None) -> None:
         """As `Traces`."""

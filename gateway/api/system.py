@@ -1,10 +1,12 @@
 """Whether the gateway lives and can work, and how much work there is."""
 
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
+from fornada.records import Name
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
 from producer.upkeep.backlog import WorkCount
@@ -45,26 +47,44 @@ class WorkDocument(BaseModel):
 
 
 class BacklogDocument(BaseModel):
-    """The shards of open jobs that have no outcome, each counted once."""
+    """The shards of open jobs that have no outcome, each counted once, and calls that wait."""
 
     waiting: WorkDocument = Field(description="Not in the queue, which is full, or lost them.")
     queued: WorkDocument
     reserved: WorkDocument = Field(description="Taken by a worker, and not begun.")
     running: WorkDocument
     total: WorkDocument
+    calls: int = Field(description="Of `predict`, which no worker has taken.")
+    work: int = Field(
+        description="The shards of `total` and the calls: what to scale workers by. Once it is 0, "
+        "no worker is needed."
+    )
+
+
+class BacklogQuery(BaseModel):
+    """Which work."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queue: Name | None = Field(default=None, description="Of this queue alone.")
 
 
 @router.get("/v1/backlog")
-def show_backlog(deployment: TheDeployment, caller: Caller) -> BacklogDocument:
-    """The unfinished work of all jobs, of whatever owner."""
+def show_backlog(
+    query: Annotated[BacklogQuery, Query()], deployment: TheDeployment, caller: Caller
+) -> BacklogDocument:
+    """The unfinished work of all jobs, of whatever owner, at most 15 seconds ago."""
     caller.require(Scope.JOBS_READ)
-    found = deployment.client.backlog()
+    backlogs = deployment.backlogs
+    found = backlogs.total() if query.queue is None else backlogs.of(query.queue)
     return BacklogDocument(
         waiting=WorkDocument.of(found.waiting),
         queued=WorkDocument.of(found.queued),
         reserved=WorkDocument.of(found.reserved),
         running=WorkDocument.of(found.running),
         total=WorkDocument.of(found.total),
+        calls=found.calls,
+        work=found.work,
     )
 
 

@@ -3,7 +3,6 @@
 import hmac
 import re
 import secrets
-import time
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -17,6 +16,7 @@ from fornada.records import Name, Record, Sha256, sha256_hex
 from fornada.storage.interface import ObjectStore
 from fornada.trust.input_prefixes import parse_prefix
 from gateway.auth.errors import UnauthenticatedError
+from gateway.auth.known import Known
 from gateway.auth.principal import Principal
 from gateway.auth.rates import rate_of
 from gateway.auth.scopes import Scope
@@ -28,7 +28,7 @@ TOKEN_PREFIX = "fornada_"  # noqa: S105 - no secret
 #: A key's id, and 256 random bits. A digest of these needs no salt, nor a slow hash.
 _TOKEN = re.compile(TOKEN_PREFIX + r"(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 #: How long a gateway goes on with a key that was revoked.
-_KNOWN_FOR_S = 5.0
+KNOWN_FOR_S = 5.0
 _MOST_KNOWN = 10_000
 
 
@@ -66,7 +66,7 @@ class ApiKeys:
 
     def __init__(self, *, objects: ObjectStore) -> None:
         self._objects = objects
-        self._known: dict[str, tuple[ApiKey | None, float]] = {}
+        self._known = Known(self._stored, for_s=KNOWN_FOR_S, most=_MOST_KNOWN)
 
     def create(
         self,
@@ -123,7 +123,7 @@ class ApiKeys:
         if key.revoked_at is None:
             key = key.model_copy(update={"revoked_at": self._objects.server_time()})
             self._objects.put(name, key.to_json())
-        self._known.pop(key_id, None)
+        self._known.forget(key_id)
         return key
 
     def principal_of(self, token: str) -> Principal:
@@ -137,7 +137,7 @@ class ApiKeys:
         if caller is not None:
             return caller
         form = _TOKEN.fullmatch(token)
-        caller = self._principal(token, self._look_up(form["id"])) if form else None
+        caller = self._principal(token, self._known.get(form["id"])) if form else None
         if caller is None:
             raise UnauthenticatedError(
                 "the API key is unknown or revoked; send `Authorization: Bearer KEY` with a key "
@@ -160,14 +160,14 @@ class ApiKeys:
         Raises:
             StoreError: The store cannot be reached.
         """
-        key = self._look_up(key_id)
+        key = self._known.get(key_id)
         return None if key is None or key.revoked_at is not None else key.principal()
 
     def known_principal(self, token: str) -> Principal | None:
-        """The caller who sends `token`, if the key was read in the last five seconds."""
+        """The caller who sends `token`, if the key was read lately and need not be read now."""
         form = _TOKEN.fullmatch(token)
-        key, until_s = self._known.get(form["id"], (None, 0.0)) if form else (None, 0.0)
-        return None if time.monotonic() > until_s else self._principal(token, key)
+        entry = self._known.at_hand(form["id"]) if form else None
+        return None if entry is None else self._principal(token, entry.value)
 
     def _principal(self, token: str, key: ApiKey | None) -> Principal | None:
         if key is None or key.revoked_at is not None:
@@ -175,14 +175,8 @@ class ApiKeys:
         right = hmac.compare_digest(key.sha256, sha256_hex(token.encode()))
         return key.principal() if right else None
 
-    def _look_up(self, key_id: str) -> ApiKey | None:
-        key, until_s = self._known.get(key_id, (None, 0.0))
-        if time.monotonic() > until_s:
-            key = self._read(gateway_keys.api_key(key_id))
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[key_id] = (key, time.monotonic() + _KNOWN_FOR_S)
-        return key
+    def _stored(self, key_id: str) -> ApiKey | None:
+        return self._read(gateway_keys.api_key(key_id))
 
     def _read(self, name: str) -> ApiKey | None:
         try:

@@ -41,13 +41,31 @@ async def caller(
         UnauthenticatedError: It has no valid key or token.
         RateExceededError: The caller has made as many requests as it may.
     """
-    session = request.cookies.get(COOKIE)
-    if credentials is None and session is not None and request.method in _READING:
-        principal = await run_in_threadpool(deployment.sessions.principal_of, session)
+    if credentials is None:
+        principal = await _of_session(request, deployment)
         if principal is not None:
             await run_in_threadpool(deployment.identity.rates.check, principal)
             return principal
     return await _caller(deployment, None if credentials is None else credentials.credentials)
+
+
+async def caller_still(request: Request) -> Principal:
+    """The caller of a request that is still being answered; a key may have been revoked.
+
+    Raises:
+        UnauthenticatedError: There is no valid key, token or session any more.
+        StoreError: The store cannot be reached.
+    """
+    deployment = deployment_of(request)
+    credential = _credential_of(request)
+    if credential is None:
+        principal = await _of_session(request, deployment)
+        if principal is not None:
+            return principal
+    known = deployment.identity.known_caller(credential)
+    if known is not None:
+        return known
+    return await run_in_threadpool(deployment.identity.principal_of, credential)
 
 
 async def caller_of(request: Request) -> Principal:
@@ -56,9 +74,19 @@ async def caller_of(request: Request) -> Principal:
     Raises:
         UnauthenticatedError, RateExceededError: As `caller`.
     """
+    return await _caller(deployment_of(request), _credential_of(request))
+
+
+def _credential_of(request: Request) -> str | None:
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
-    is_bearer = scheme.lower() == "bearer" and credential
-    return await _caller(deployment_of(request), credential if is_bearer else None)
+    return credential if scheme.lower() == "bearer" and credential else None
+
+
+async def _of_session(request: Request, deployment: Deployment) -> Principal | None:
+    session = request.cookies.get(COOKIE)
+    if session is None or request.method not in _READING:
+        return None
+    return await run_in_threadpool(deployment.sessions.principal_of, session)
 
 
 async def _caller(deployment: Deployment, credential: str | None) -> Principal:

@@ -60,18 +60,25 @@ class Identity:
             RateExceededError: The caller has made as many requests as it may.
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
+        caller = self.principal_of(credential)
+        self.rates.check(caller)
+        return caller
+
+    def principal_of(self, credential: str | None) -> Principal:
+        """The caller, without counting a request.
+
+        Raises:
+            UnauthenticatedError, StoreError: As `caller`.
+        """
         if credential is None:
             raise UnauthenticatedError(f"the request has no key; {_REMEDY}")
         if self._is_admin(credential):
-            caller = _ADMIN
-        elif credential.startswith(TOKEN_PREFIX):
-            caller = self.api_keys.principal_of(credential)
-        elif self.tokens is not None:
-            caller = self.tokens.principal_of(credential)
-        else:
-            raise UnauthenticatedError(f"what the request sends is no API key; {_REMEDY}")
-        self.rates.check(caller)
-        return caller
+            return _ADMIN
+        if credential.startswith(TOKEN_PREFIX):
+            return self.api_keys.principal_of(credential)
+        if self.tokens is not None:
+            return self.tokens.principal_of(credential)
+        raise UnauthenticatedError(f"what the request sends is no API key; {_REMEDY}")
 
     def known_caller(self, credential: str | None) -> Principal | None:
         """The caller, if that is known without asking anyone; an event loop may call this."""

@@ -1,6 +1,8 @@
 """The console's application, which the gateway mounts beside its API."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -8,6 +10,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from gateway.console import login, workers
+from gateway.console.api_page import page as api_page
+from gateway.console.api_page.page import DescribedApi
 from gateway.console.error_pages import add_error_pages
 from gateway.console.items.cards import Cards
 from gateway.console.items.survey import Surveys
@@ -22,7 +26,19 @@ from gateway.console.trying import page as trying
 from gateway.console.trying.predicting import Trial
 from gateway.deployment import Deployment
 
-_PAGES = (login, listing, changes, shards, items, job, model_changes, models, trying, workers)
+_PAGES = (
+    login,
+    listing,
+    changes,
+    shards,
+    items,
+    job,
+    model_changes,
+    models,
+    trying,
+    workers,
+    api_page,
+)
 
 
 class _Files(StaticFiles):
@@ -35,8 +51,8 @@ class _Files(StaticFiles):
         return answer
 
 
-def create_console(deployment: Deployment) -> FastAPI:
-    """The console of `deployment`; contacts nothing yet."""
+def create_console(deployment: Deployment, *, openapi: Callable[[], dict[str, Any]]) -> FastAPI:
+    """The console of `deployment`, which describes its API too; contacts nothing yet."""
     app = FastAPI(title="Fornada console", openapi_url=None)
     app.state.deployment = deployment
     app.state.pages = Pages()
@@ -44,21 +60,11 @@ def create_console(deployment: Deployment) -> FastAPI:
     app.state.cards = cards = Cards(jobs=jobs)
     app.state.trial = Trial(client=deployment.client, pictures=cards.pictures)
     app.state.training_shares = TrainingShares(models=deployment.models)
+    app.state.api = DescribedApi(openapi)
     app.state.surveys = Surveys(jobs=jobs.store)
     add_error_pages(app)
     app.add_middleware(PageHeaders)
-    for page in (
-        login,
-        listing,
-        changes,
-        shards,
-        items,
-        job,
-        model_changes,
-        models,
-        trying,
-        workers,
-    ):
+    for page in _PAGES:
         app.include_router(page.router)
     app.mount("/static", _Files(directory=Path(__file__).parent / "static"))
     return app

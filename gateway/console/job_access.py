@@ -1,11 +1,7 @@
 """Jobs as pages read them: a page that stays open asks again every few seconds."""
 
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -19,60 +15,13 @@ from fornada.jobs.upkeep.manifest_cache import Manifests
 from gateway.auth.principal import Principal
 from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
+from gateway.recent import Recent
 from producer.job import Job
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.listing.pages import JobFilter, JobPage
 
-_T = TypeVar("_T")
-
-#: An answer is given again for this long, and ten times as long as it took to find.
-_FRESH_S, _TIMES_AS_LONG = 0.5, 10.0
-_KEPT = 64
 #: Of the pages of the list.
 _KEPT_MANIFESTS = 512
-
-
-class Recent(Generic[_T]):
-    """Answers that several pages ask for at the same time. Safe to share between threads."""
-
-    def __init__(self, *, kept: int = _KEPT, fresh_s: float = _FRESH_S) -> None:
-        self._found: OrderedDict[Hashable, tuple[_T, float]] = OrderedDict()
-        self._looking: dict[Hashable, threading.Lock] = {}
-        self._lock = threading.Lock()
-        self._kept = kept
-        self._fresh_s = fresh_s
-
-    def get(self, key: Hashable, find: Callable[[], _T], *, for_ever: bool = False) -> _T:
-        """What `find` gives, now or a moment ago.
-
-        Args:
-            key: What is asked.
-            find: Finds it; one thread at a time.
-            for_ever: Whether it never changes.
-        """
-        with self._lock:
-            looking = self._looking.setdefault(key, threading.Lock())
-        with looking:
-            with self._lock:
-                found, until_s = self._found.get(key, (None, 0.0))
-            if found is not None and time.monotonic() < until_s:
-                return found
-            began_s = time.monotonic()
-            found = find()
-            took_s = time.monotonic() - began_s
-            fresh_s = float("inf") if for_ever else max(self._fresh_s, _TIMES_AS_LONG * took_s)
-            with self._lock:
-                self._found[key] = (found, time.monotonic() + fresh_s)
-                self._found.move_to_end(key)
-                while len(self._found) > self._kept:
-                    dropped, _ = self._found.popitem(last=False)
-                    self._looking.pop(dropped, None)
-        return found
-
-    def forget(self, key: Hashable) -> None:
-        """Find an answer anew the next time."""
-        with self._lock:
-            self._found.pop(key, None)
 
 
 class View:

@@ -58,8 +58,9 @@ def login(
 
 
 @router.post("/logout", dependencies=[FormChecked])
-def logout() -> RedirectResponse:
-    """End the session in this browser."""
+def logout(request: Request, deployment: TheDeployment) -> RedirectResponse:
+    """End the session."""
+    deployment.sessions.end(request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     answer.delete_cookie(COOKIE)
     return answer

@@ -9,7 +9,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fornada.errors import FornadaError
+from fornada.logs import get_logger
 from gateway.http.problems import problem_response
+
+log = get_logger(__name__)
 
 
 class SlowClientError(
@@ -40,19 +43,27 @@ class Patience:
         exchange = _Exchange(receive, send, idle_s=self._idle_s, rate=self._least_bytes_per_s)
         try:
             await self._app(scope, exchange.receive, exchange.send)
-        except SlowClientError as exc:
+        except Exception:
+            # What comes may be any error that ours led to.
+            if exchange.flaw is None:
+                raise
             if exchange.has_begun:
                 # The answer is cut off: there is no other way to say that it is not whole.
-                raise
-            answer = problem_response(
-                Request(scope),
-                status=exc.http_status,
-                code=type(exc).__name__,
-                detail=str(exc),
-                headers={"Connection": "close"},
-            )
-            with contextlib.suppress(OSError):
-                await answer(scope, receive, send)
+                log.warning("answer cut off", path=scope["path"], error=str(exchange.flaw))
+                return
+            await _refuse(exchange.flaw, scope, receive, send)
+
+
+async def _refuse(flaw: SlowClientError, scope: Scope, receive: Receive, send: Send) -> None:
+    answer = problem_response(
+        Request(scope),
+        status=flaw.http_status,
+        code=type(flaw).__name__,
+        detail=str(flaw),
+        headers={"Connection": "close"},
+    )
+    with contextlib.suppress(OSError):
+        await answer(scope, receive, send)
 
 
 class _Exchange:
@@ -68,6 +79,8 @@ class _Exchange:
         self._received_bytes = 0
         self._has_body = False
         self.has_begun = False
+        #: Why it is ended.
+        self.flaw: SlowClientError | None = None
 
     async def receive(self) -> Message:
         if self._has_body:
@@ -79,10 +92,11 @@ class _Exchange:
             async with asyncio.timeout(min(self._idle_s, max(0.0, left_s))):
                 message = await self._receive()
         except TimeoutError:
-            raise SlowClientError(
+            self.flaw = SlowClientError(
                 f"the request's body came too slowly, {self._received_bytes} bytes so far; send "
                 f"it at {self._rate:g} bytes a second or more"
-            ) from None
+            )
+            raise self.flaw from None
         self._waited_s += time.monotonic() - began_s
         self._received_bytes += len(message.get("body", b""))
         self._has_body = not message.get("more_body", False)
@@ -94,6 +108,7 @@ class _Exchange:
             async with asyncio.timeout(self._idle_s):
                 await self._send(message)
         except TimeoutError:
-            raise SlowClientError(
+            self.flaw = SlowClientError(
                 f"the answer was not read for {self._idle_s:g} s; read it faster, or ask for less"
-            ) from None
+            )
+            raise self.flaw from None

@@ -60,7 +60,7 @@ class TensorDocument(BaseModel):
         return cls(name=tensor.name, datatype=datatype_of(tensor.dtype), shape=[-1, *sides])
 
 
-class ModelDocument(BaseModel):
+class ModelMetadata(BaseModel):
     """What a model takes and gives."""
 
     name: str

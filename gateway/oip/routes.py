@@ -17,7 +17,7 @@ from gateway.oip.documents import (
     InferRequest,
     InferResponse,
     LiveDocument,
-    ModelDocument,
+    ModelMetadata,
     ModelReadyDocument,
     ReadyDocument,
     ServerDocument,
@@ -68,17 +68,17 @@ async def ready(deployment: TheDeployment) -> ReadyDocument:
 
 
 @router.get("/models/{model}")
-async def show(deployment: TheDeployment, caller: Caller, model: Name) -> ModelDocument:
+async def show(deployment: TheDeployment, caller: Caller, model: Name) -> ModelMetadata:
     """What a model takes and gives; -1 is the items' axis, or a side that varies."""
     manifest = await _seen_model(deployment, caller, model)
     versions = await run_in_threadpool(deployment.models.versions, manifest.name)
-    return ModelDocument.of(manifest, versions)
+    return ModelMetadata.of(manifest, versions)
 
 
 @router.get("/models/{model}/versions/{version}")
 async def show_version(
     deployment: TheDeployment, caller: Caller, model: Name, version: Version
-) -> ModelDocument:
+) -> ModelMetadata:
     """What a version of a model takes and gives."""
     return await show(deployment, caller, _version_of(model, version))
 

@@ -77,13 +77,15 @@ def backlog(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """
     found = client_from_env().backlog()
     if as_json:
-        print_json(asdict(found) | {"total": asdict(found.total)})
+        print_json(asdict(found) | {"total": asdict(found.total), "work": found.work})
         return
     counts = {
         name: getattr(found, name) for name in ("waiting", "queued", "reserved", "running", "total")
     }
     rows = ((name, count.shards, count.items) for name, count in counts.items())
     print_table(rows, header=("", "shards", "items"))
+    if found.calls:
+        say(f"{found.calls} calls of predict wait for a worker")
 
 
 @jobs.command()

@@ -1,6 +1,5 @@
 """Write a job's results to a file or to standard output, shard by shard."""
 
-import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +9,7 @@ from typing import IO
 
 from fornada.commands.output import text_stdout
 from fornada.errors import FornadaError, LocalDiskError, UsageError
+from fornada.files.refusals import what_helps
 from producer.exporting.catalog import FORMATS
 from producer.exporting.interface import Export
 from producer.exporting.rows import encoded
@@ -141,10 +141,7 @@ def _disk_errors(target: object) -> Iterator[None]:
         # The command line handles a reader that stops early (`| head`).
         raise
     except OSError as exc:
-        remedy = "free space there"
-        if isinstance(exc, PermissionError):
-            remedy = f"let user {os.geteuid()} write there"
         raise LocalDiskError(
-            f"{target} cannot be written ({exc.strerror or exc}); {remedy}, or name another file "
-            "with --output"
+            f"{target} cannot be written ({exc.strerror or exc}); {what_helps(exc)}, or name "
+            "another file with --output"
         ) from exc

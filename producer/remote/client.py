@@ -132,10 +132,10 @@ class RemoteClient:
         return found
 
     def backlog(self) -> Backlog:
-        """The unfinished work of all jobs, in shards and in items."""
-        stages = self._gateway.get("/v1/backlog")
+        """As `Client.backlog`."""
+        found = self._gateway.get("/v1/backlog")
         names = ("waiting", "queued", "reserved", "running")
-        return Backlog(**{name: WorkCount(**stages[name]) for name in names})
+        return Backlog(**{name: WorkCount(**found[name]) for name in names}, calls=found["calls"])
 
     def resume(self, job_id: str) -> RemoteJob:
         """As `Client.resume`."""

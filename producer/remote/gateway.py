@@ -1,8 +1,9 @@
 """Requests to a gateway, whose problem documents become our errors."""
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 import urllib3
@@ -14,17 +15,32 @@ from fornada.settings import Settings
 _CONNECT_S = 10.0
 #: A gateway answers the rest of a request within this time, or shows that it lives.
 _READ_S = 120.0
+#: A stream of events has something this often, if only a comment.
+_SILENT_S = 20.0
 _CHUNK_BYTES = 1024 * 1024
 _MOST_PROBLEM_BYTES = 1024 * 1024
 _RETRIES = urllib3.Retry(
     total=3, status_forcelist=[502, 503, 504], backoff_factor=0.2, raise_on_status=False
 )
 
+_TIMEOUT = urllib3.Timeout(connect=_CONNECT_S, read=_READ_S)
+
 Query = Mapping[str, str | int | None]
 
 
 class GatewayError(FornadaError, ConnectionError, fault="transient"):
     """The gateway cannot be reached, or answers as no gateway does."""
+
+
+class SilentError(GatewayError):
+    """A stream of events is open and says nothing, as behind a proxy that keeps all for itself."""
+
+
+class Event(NamedTuple):
+    """A server-sent event whose data are JSON."""
+
+    name: str
+    data: Any
 
 
 class Gateway:
@@ -34,7 +50,6 @@ class Gateway:
         self._url = url.rstrip("/")
         self._pool = urllib3.PoolManager(
             headers={"Authorization": f"Bearer {api_key}"},
-            timeout=urllib3.Timeout(connect=_CONNECT_S, read=_READ_S),
         )
 
     @classmethod
@@ -109,11 +124,43 @@ class Gateway:
         try:
             yield from answer.stream(_CHUNK_BYTES)
         except urllib3.exceptions.HTTPError as exc:
-            raise GatewayError(
-                f"the answer of {self._url}{path} was cut off ({exc}); ask again"
-            ) from exc
+            raise self._cut_off(path, exc) from exc
         finally:
             answer.release_conn()
+
+    def events(self, path: str, *, timeout_s: float) -> Iterator[Event]:
+        """The server-sent events of a GET as they come, until the stream ends or `timeout_s` pass.
+
+        Raises:
+            SilentError: Not even a comment comes.
+            FornadaError: As `get`; also if the stream is cut off.
+        """
+        headers = {"Accept": "text/event-stream"}
+        timeout = urllib3.Timeout(connect=_CONNECT_S, read=min(_SILENT_S, timeout_s))
+        answer = self._request("GET", path, headers=headers, timeout=timeout, retries=False)
+        # Comments keep reads from timing out.
+        end = threading.Timer(timeout_s, answer.shutdown)
+        end.daemon = True
+        if timeout_s <= threading.TIMEOUT_MAX:
+            end.start()
+        name = ""
+        try:
+            for line in split_lines(answer.stream(_CHUNK_BYTES)):
+                field, _, value = line.partition(b": ")
+                if field == b"event":
+                    name = value.decode()
+                elif field == b"data":
+                    yield Event(name, json.loads(value))
+        except urllib3.exceptions.ReadTimeoutError as exc:
+            raise SilentError(f"{self._url}{path} says nothing; ask again") from exc
+        except ValueError as exc:
+            raise self._no_gateway(path) from exc
+        except urllib3.exceptions.HTTPError as exc:
+            raise self._cut_off(path, exc) from exc
+        finally:
+            end.cancel()
+            # The rest of a stream has no end to read to.
+            answer.close()
 
     def _json(self, method: str, path: str, **request: Any) -> Any:
         answer = self._request(method, path, **request)
@@ -131,6 +178,7 @@ class Gateway:
         body: IO[bytes] | Iterable[bytes] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         retries: urllib3.Retry | bool = _RETRIES,
+        timeout: urllib3.Timeout = _TIMEOUT,
     ) -> urllib3.BaseHTTPResponse:
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
         address = f"{self._url}{path}"
@@ -143,9 +191,12 @@ class Gateway:
                 body=body,
                 headers={**self._pool.headers, **(headers or {})},
                 retries=retries,
+                timeout=timeout,
                 redirect=False,
                 preload_content=False,
             )
+        except urllib3.exceptions.ReadTimeoutError as exc:
+            raise SilentError(f"{address} does not answer; ask again") from exc
         except urllib3.exceptions.HTTPError as exc:
             raise GatewayError(
                 f"the gateway {self._url} cannot be reached ({_why(exc)}); check FORNADA_URL, and "
@@ -172,6 +223,9 @@ class Gateway:
         is_ours = answer.status < 500  # noqa: PLR2004 - the first status of a server's fault
         return UsageError(text) if is_ours else GatewayError(text)
 
+    def _cut_off(self, path: str, exc: Exception) -> GatewayError:
+        return GatewayError(f"the answer of {self._url}{path} was cut off ({exc}); ask again")
+
     def _no_gateway(self, path: str, status: int | None = None) -> GatewayError:
         said = "" if status is None else f" with status {status}"
         return GatewayError(
@@ -182,3 +236,13 @@ class Gateway:
 def _why(exc: urllib3.exceptions.HTTPError) -> str:
     reason = getattr(exc, "reason", None)
     return str(reason or exc).rpartition(": ")[2]
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a body that are not empty, each once it is whole."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, lines)
+    if rest:
+        yield rest

@@ -1,6 +1,7 @@
 """A job behind a gateway."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -10,10 +11,12 @@ from fornada.errors import WaitTimeoutError
 from fornada.jobs.outcome import JobState
 from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
-from producer.remote.gateway import Gateway, Query
+from producer.remote.gateway import Gateway, GatewayError, Query, SilentError, split_lines
 
 _FIRST_POLL_S = 0.1
 _LAST_POLL_S = 2.0
+#: How long a gateway may not be reached while somebody waits.
+_UNREACHABLE_S = 30.0
 
 
 class RemoteJob:
@@ -22,6 +25,8 @@ class RemoteJob:
     def __init__(self, document: dict[str, Any], *, gateway: Gateway) -> None:
         self._document = document
         self._gateway = gateway
+        #: Whether a stream of events is worth a try.
+        self._hears = True
 
     @property
     def id(self) -> str:
@@ -53,24 +58,52 @@ class RemoteJob:
         *,
         on_progress: Callable[[JobStatus], None] | None = None,
     ) -> JobStatus:
-        """Wait until the job ends; as `Job.wait`."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        poll_s = _FIRST_POLL_S
+        """Wait until the job ends; as `Job.wait`.
+
+        Raises:
+            WaitTimeoutError: It did not end in time; it continues.
+            GatewayError: The gateway cannot be reached for half a minute.
+        """
+        until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        pause_s = _FIRST_POLL_S
+        reached_at = time.monotonic()
         while True:
-            status = self.status()
-            if on_progress is not None:
-                on_progress(status)
-            if status.ended:
-                return status
-            left_s = float("inf") if deadline is None else deadline - time.monotonic()
+            try:
+                for status in self._statuses(until):
+                    reached_at = time.monotonic()
+                    pause_s = _FIRST_POLL_S if self._hears else pause_s
+                    if on_progress is not None:
+                        on_progress(status)
+                    if status.ended:
+                        return status
+            except GatewayError:
+                # It may be replaced just now.
+                if time.monotonic() > reached_at + _UNREACHABLE_S:
+                    raise
+            left_s = until - time.monotonic()
             if left_s <= 0:
+                status = status_of(self._document)
                 raise WaitTimeoutError(
                     f"job {self.id} has {status.shards_done} of {status.shards} shards after "
                     f"{timeout_s:g} s; it continues, so wait again or see "
                     f"`fornada jobs show {self.id}`"
                 )
-            time.sleep(min(poll_s, left_s))
-            poll_s = min(_LAST_POLL_S, poll_s * 1.5)
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(_LAST_POLL_S, pause_s * 1.5)
+
+    def _statuses(self, until: float) -> Iterator[JobStatus]:
+        """The job's status now, and, where its events are heard, each that follows."""
+        yield self.status()
+        left_s = until - time.monotonic()
+        if not self._hears or left_s <= 0:
+            return
+        try:
+            for event in self._gateway.events(f"{self._path}/events", timeout_s=left_s):
+                self._document = event.data
+                yield status_of(event.data)
+        except SilentError:
+            # From now on the job is asked for.
+            self._hears = time.monotonic() >= until
 
     def cancel(self, reason: str) -> JobStatus:  # noqa: ARG002 - the gateway says who cancels
         """Stop the job; as `Job.cancel`."""
@@ -78,7 +111,7 @@ class RemoteJob:
 
     def item_errors(self) -> Iterator[FailedItem]:
         """The failed items, in order, and why."""
-        for line in _lines(self._gateway.chunks(f"{self._path}/errors")):
+        for line in split_lines(self._gateway.chunks(f"{self._path}/errors")):
             found = json.loads(line)
             yield FailedItem(found["item"], found["item_id"], found["reason"])
 
@@ -144,12 +177,3 @@ def status_of(document: dict[str, Any]) -> JobStatus:
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from filter(None, lines)
-    if rest:
-        yield rest

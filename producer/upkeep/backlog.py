@@ -1,7 +1,7 @@
 """The unfinished work of all jobs, counted in shards and in items."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fornada.coordination.interface import OpenJobs
@@ -42,24 +42,48 @@ class Backlog:
     reserved: WorkCount = WorkCount()
     #: Being computed.
     running: WorkCount = WorkCount()
+    #: Calls of `predict` that no worker has taken.
+    calls: int = 0
 
     @property
     def total(self) -> WorkCount:
-        """The sum."""
+        """All shards."""
         return self.waiting + self.queued + self.reserved + self.running
 
+    @property
+    def work(self) -> int:
+        """Shards and calls; while there are any, workers are needed."""
+        return self.total.shards + self.calls
+
     def __add__(self, other: "Backlog") -> "Backlog":
-        stages = ("waiting", "queued", "reserved", "running")
+        stages = ("waiting", "queued", "reserved", "running", "calls")
         return Backlog(**{name: getattr(self, name) + getattr(other, name) for name in stages})
 
 
-def backlog_of(jobs: JobStore, *, coordination: OpenJobs, sender: Sender) -> Backlog:
-    """The backlog of all open jobs."""
+def backlogs_of(
+    jobs: JobStore,
+    *,
+    coordination: OpenJobs,
+    sender: Sender,
+    manifest_of: Callable[[str], JobManifest] | None = None,
+) -> dict[str, Backlog]:
+    """The shards left of all open jobs, by queue, without calls.
+
+    Args:
+        jobs: The store.
+        coordination: Redis.
+        sender: Knows what workers have taken.
+        manifest_of: Reads manifests, for those who hold the last ones.
+    """
     # Asked first: a shard that moves on meanwhile is counted at its later stage, not twice.
     reserved = sender.reserved()
-    open_jobs = readable_manifests(jobs, open_job_ids(jobs, coordination=coordination))
-    found = (_of_job(manifest, reserved, coordination) for manifest in open_jobs)
-    return sum(found, start=Backlog())
+    job_ids = open_job_ids(jobs, coordination=coordination)
+    found: dict[str, Backlog] = {}
+    for manifest in readable_manifests(job_ids, manifest_of=manifest_of or jobs.manifest):
+        left = _of_job(manifest, reserved, coordination)
+        queue = manifest.queue_name
+        found[queue] = found.get(queue, Backlog()) + left
+    return found
 
 
 def open_job_ids(jobs: JobStore, *, coordination: OpenJobs) -> set[str]:
@@ -76,19 +100,21 @@ def open_job_ids(jobs: JobStore, *, coordination: OpenJobs) -> set[str]:
     return set(job_ids)
 
 
-def readable_manifests(jobs: JobStore, job_ids: Iterable[str]) -> Iterator[JobManifest]:
+def readable_manifests(
+    job_ids: Iterable[str], *, manifest_of: Callable[[str], JobManifest]
+) -> Iterator[JobManifest]:
     """The manifests of those of the jobs that exist and can be read, by id."""
-    for manifest in in_parallel(lambda job_id: _manifest(jobs, job_id), sorted(job_ids)):
+
+    def readable(job_id: str) -> JobManifest | None:
+        # A job is listed before its manifest is written. Nobody does the work of one that cannot
+        # be read.
+        with contextlib.suppress(JobNotFoundError, MessageError):
+            return manifest_of(job_id)
+        return None
+
+    for manifest in in_parallel(readable, sorted(job_ids)):
         if manifest is not None:
             yield manifest
-
-
-def _manifest(jobs: JobStore, job_id: str) -> JobManifest | None:
-    # A job is listed before its manifest is written. Nobody does the work of one that cannot be
-    # read.
-    with contextlib.suppress(JobNotFoundError, MessageError):
-        return jobs.manifest(job_id)
-    return None
 
 
 def _has_end(jobs: JobStore, job_id: str) -> bool:

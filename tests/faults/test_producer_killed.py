@@ -81,7 +81,7 @@ def test_killed_before_the_manifest_there_is_no_job_and_the_next_one_makes_it(
 
 @pytest.mark.parametrize(
     ("point", "passage"),
-    [("manifest-put", 1), ("message-sent", 1), ("message-sent", 100), ("message-sent", SHARDS - 1)],
+    [("manifest-put", 1), ("message-made", 1), ("messages-sent", 1), ("message-made", SHARDS - 1)],
 )
 def test_killed_between_manifest_and_last_message_the_job_is_done(
     point: str, passage: int, deployment: Deployment, faults: FaultControl, produce: Produce
@@ -110,7 +110,8 @@ def test_killed_between_manifest_and_last_message_the_job_is_done(
         (("jobs-admitted", 1), {0}),
         # Four threads write.
         (("manifest-put", 50), {50, 51, 52, 53}),
-        (("message-sent", 2), {SMALL_JOBS}),
+        (("message-made", 2), {SMALL_JOBS}),
+        (("messages-sent", 1), {SMALL_JOBS}),
     ],
 )
 def test_killed_among_small_jobs_those_that_have_a_manifest_are_done_and_others_are_none(

@@ -5,6 +5,7 @@ import uuid
 from pathlib import Path
 
 from fornada.errors import InputError, LocalDiskError
+from fornada.files.refusals import what_helps
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy, to_npy
 from trainer.data.images import are_images
@@ -129,5 +130,6 @@ def _read(path: Path) -> bytes:
 
 def _disk_error(path: Path, exc: OSError) -> LocalDiskError:
     return LocalDiskError(
-        f"{path} cannot be written ({exc.strerror or exc}); free space, or name another place"
+        f"{path} cannot be written ({exc.strerror or exc}); {what_helps(exc)}, or name another "
+        "place"
     )

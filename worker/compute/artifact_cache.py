@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fornada.errors import FornadaError, LocalDiskError
 from fornada.files.private_folder import is_private_file, make_private, open_private
+from fornada.files.refusals import what_helps
 from fornada.logs import get_logger
 from fornada.records import sha256_of_file
 
@@ -91,5 +92,5 @@ class ArtifactCache:
 
 def _disk_error(what: str, exc: OSError) -> LocalDiskError:
     return LocalDiskError(
-        f"{what} ({exc.strerror}); free space there or set FORNADA_CACHE_DIR to another disk"
+        f"{what} ({exc.strerror}); {what_helps(exc)}, or set FORNADA_CACHE_DIR to another disk"
     )

@@ -79,8 +79,15 @@ class Batcher:
         """
         return self.predict_groups([rows])[0]
 
-    def predict_groups(self, groups: Sequence[Rows]) -> list[Predicted]:
+    def predict_groups(
+        self, groups: Sequence[Rows], *, note_begin: Callable[[float], object] = lambda _at_s: None
+    ) -> list[Predicted]:
         """The same for rows of several shapes at once, of a model with an input of open sides.
+
+        Args:
+            groups: Rows of one shape each.
+            note_begin: Called once they are predicted, with the monotonic time at which the first
+                went into a call.
 
         Raises:
             PredictionError: The model fails on any row, or answers with the wrong shape.
@@ -93,7 +100,10 @@ class Batcher:
                 raise FornadaError("the model was unloaded during the call; try again")
             requests = [self._added(rows) for rows in groups]
             self._changed.notify_all()
-        return [request.future.result() for request in requests]
+        predicted = [request.future.result() for request in requests]
+        begun = [request.began_s for request in requests if request.began_s is not None]
+        note_begin(min(begun, default=time.monotonic()))
+        return predicted
 
     def _added(self, rows: Rows) -> Request:
         self._request_count += 1

@@ -22,6 +22,7 @@ from fornada.repeated import Repeated
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.call_answers import answered_calls, read_calls, refusal
 from worker.compute.model_cache import ModelCache
+from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
 
 log = get_logger(__name__)
@@ -50,6 +51,7 @@ class PredictServer:
         models: Loads models by the same rules as for shards.
         deadlines: Ends the process if a model hangs.
         deadline_s: When a model counts as hung.
+        cpu_time: Leaves what calls take out of the figures of shards at the same time.
         deployment_keys: With any, calls that none of them signed are refused, and answers signed.
         end_process: Called when the device is out of memory, which only a restart cures.
     """
@@ -65,6 +67,7 @@ class PredictServer:
         end_process: Callable[[], None],
         deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
+        cpu_time: CpuTime | None = None,
     ) -> None:
         self._channel = channel
         self._queue = queue
@@ -76,6 +79,7 @@ class PredictServer:
         self._refusals = _Refusals()
         self._repeated = Repeated()
         self._events = events
+        self._cpu_time = cpu_time or CpuTime()
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"predict-calls-{number}", daemon=True)
@@ -123,7 +127,7 @@ class PredictServer:
         for call in refused:
             # Not signed either: anyone may have asked, in the name of a call that is.
             answers.setdefault(call.header.client, []).append(refusal(call, _NOT_SIGNED, NO_KEYS))
-        with self._deadlines.within(self._deadline_s):
+        with self._deadlines.within(self._deadline_s), self._cpu_time.at_work():
             for _, group in groupby(calls, key=_by_model):
                 for call, answer in self._predict(list(group)):
                     answers.setdefault(call.header.client, []).append(answer)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fornada.errors import LocalDiskError, MessageError, ModelRefusedError, ModelWallError
 from fornada.files.private_folder import is_private_file, open_private
+from fornada.files.refusals import what_helps
 from fornada.logs import get_logger
 from fornada.records import ObjectRef, Record, Sha256
 from fornada.settings import Settings
@@ -196,7 +197,7 @@ class FirstLoads:
                 file.write(found.to_json())
         except OSError as exc:
             raise LocalDiskError(
-                f"{path} cannot be written ({exc.strerror}); free space there or set "
+                f"{path} cannot be written ({exc.strerror}); {what_helps(exc)}, or set "
                 "FORNADA_CACHE_DIR to another disk"
             ) from exc
 

@@ -19,6 +19,8 @@ class Request:
         #: Requests are numbered in the order in which they came.
         self.number = number
         self.came_s = time.monotonic()
+        #: When its first rows went into a tile.
+        self.began_s: float | None = None
         self.taken = 0
         self._delivered = 0
         self._outputs: Rows | None = None
@@ -34,6 +36,8 @@ class Request:
         """The next `count` rows."""
         part = Part(request=self, start=self.taken, end=self.taken + count)
         self.taken = part.end
+        if self.began_s is None:
+            self.began_s = time.monotonic()
         return part
 
     def deliver(self, part: "Part", predicted: Predicted) -> None:

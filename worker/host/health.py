@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fornada.errors import LocalDiskError
 from fornada.files.private_folder import make_private, open_private
+from fornada.files.refusals import what_helps
 from fornada.logs import get_logger
 
 log = get_logger(__name__)
@@ -55,7 +56,7 @@ class HealthFile:
             raise
         except OSError as exc:
             raise LocalDiskError(
-                f"cannot write {self._path} ({exc.strerror}); free space there or set "
+                f"cannot write {self._path} ({exc.strerror}); {what_helps(exc)}, or set "
                 "FORNADA_CACHE_DIR to another disk"
             ) from exc
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from fornada.events import SILENT, Events, WorkerEnded, WorkerKilled
+from fornada.events import SILENT, Events
+from fornada.events.processes import EndReason, WorkerEnded, WorkerKilled
 from fornada.logs import get_logger
 from worker.host.health import (
+    EXIT_RESTART,
     STALE_AFTER_S,
     START_LIMIT_S,
     HealthFile,
@@ -155,9 +157,18 @@ class _Slot:
         self._failures = 0 if steady else self._failures + 1
         # A power of many failures would overflow.
         backoff_s = min(_MAX_BACKOFF_S, 2.0 ** min(self._failures, 10) - 1)
-        self._events.tell(WorkerEnded(slot=self._number, code=code, lived_s=lived_s))
+        self._events.tell(
+            WorkerEnded(slot=self._number, reason=self._reason(code), code=code, lived_s=lived_s)
+        )
         self._process, self._due_at = None, self._clock() + backoff_s
         return code
+
+    def _reason(self, code: int) -> EndReason:
+        if self._was_killed:
+            return EndReason.NO_LIFE
+        if code < 0:
+            return EndReason.SIGNAL
+        return EndReason.ASKED if code == EXIT_RESTART else EndReason.FAILED
 
     def stop(self) -> None:
         """Send the process SIGTERM, if it runs."""
@@ -183,6 +194,7 @@ class _Slot:
         self._health_file.remove()
         self._heartbeat = HeartbeatReader(self._health_file, clock=self._clock)
         self._started_at = self._clock()
+        self._was_killed = False
 
     def _look(self, process: "subprocess.Popen[bytes]") -> int | None:
         """Return its exit code if it has ended; kill it if it shows no life."""
@@ -199,6 +211,7 @@ class _Slot:
         if self._heartbeat.still_s > limit_s:
             self._events.tell(WorkerKilled(slot=self._number, pid=process.pid, still_s=limit_s))
             process.kill()
+            self._was_killed = True
             # Give it a moment to end.
             self._heartbeat.still_s = 0.0
         return None

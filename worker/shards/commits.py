@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 from fornada.coordination.interface import Leases, ShardEnd
 from fornada.errors import StoreUnavailableError
-from fornada.events import Events, ShardFinished, Stage, StageEnded
+from fornada.events import ClassesPredicted, Events, ShardFinished, Stage, StageEnded
+from fornada.figures.predictions import class_names
 from fornada.jobs.ids import is_generated_id
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import UNKNOWN, Endings
 from fornada.records import now
@@ -110,18 +113,40 @@ class Commits:
             )
         )
         for each in finished:
-            outcome = each.outcome
+            if each.outcome.attempt != each.attempt.run.attempt:
+                # Another attempt came first, and told of it.
+                continue
             with bound_to(each.attempt.run):
+                self._tell_outcome(each.outcome, each.attempt.manifest, ends_job=ends_jobs)
+
+    def _tell_outcome(
+        self, outcome: ShardOutcome, manifest: JobManifest, *, ends_job: bool
+    ) -> None:
+        self._events.tell(
+            ShardFinished(
+                job_id=outcome.job_id,
+                shard=outcome.shard,
+                attempt=outcome.attempt,
+                model=manifest.model,
+                status=outcome.status,
+                item_count=outcome.item_count,
+                failed_count=len(outcome.item_errors),
+                predict_s=outcome.predict_s,
+                ends_job=ends_job,
+            )
+        )
+        if outcome.figures is None:
+            return
+        for output in manifest.gives:
+            found = outcome.figures.predicted.get(output.name)
+            if found is not None and found.fits(output):
                 self._events.tell(
-                    ShardFinished(
-                        job_id=outcome.job_id,
-                        shard=outcome.shard,
-                        attempt=outcome.attempt,
-                        model=each.attempt.manifest.model,
-                        status=outcome.status,
-                        item_count=outcome.item_count,
-                        failed_count=len(outcome.item_errors),
-                        predict_s=outcome.predict_s,
-                        ends_job=ends_jobs,
+                    ClassesPredicted(
+                        model=manifest.model,
+                        output=output.name,
+                        classes=class_names(output) if found.classes else (),
+                        class_counts=found.classes or (),
+                        confidence_counts=found.confidence,
+                        confidence_sum=found.confidence_sum,
                     )
                 )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
@@ -17,9 +18,11 @@ from fornada.records import JOB_VERSION, ObjectRef, now
 from fornada.settings import Settings
 from worker.compute.model_cache import ModelCache
 from worker.compute.together import call_sizes, predict_together
+from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
 from worker.shards.isolation import IsolatedProcess, bisect
 from worker.shards.job_check import check_says_what_its_model_says
+from worker.shards.meter import Meter
 from worker.shards.phases import Begun
 
 
@@ -36,18 +39,20 @@ class Computation:
         deadlines: Deadlines,
         isolate: Callable[[JobManifest, int], IsolatedProcess],
         events: Events,
+        cpu_time: CpuTime,
         decoders: DecoderPool | None = None,
     ) -> None:
         """Compute with these parts.
 
         Args:
-            settings: How long a shard may take.
+            settings: How long a shard may take, and what a CPU hour costs.
             worker: Its name, for outcomes.
             jobs: Where inputs and results are.
             models: The models that are loaded.
             deadlines: Ends the process if a shard hangs.
             isolate: Starts a process for a shard that may have killed others.
             events: Hears what happens.
+            cpu_time: Measures what shards take.
             decoders: Its threads decode images; without it, the thread that computes does.
         """
         self._jobs = jobs
@@ -58,6 +63,8 @@ class Computation:
         self._worker = worker
         self._shard_deadline_s = settings.shard_deadline_s
         self._events = events
+        self._cpu_time = cpu_time
+        self._price_per_cpu_hour = settings.price_per_cpu_hour
 
     def run(self, attempt: Begun) -> ShardOutcome:
         """Compute the shard, store its outputs, and return the outcome to commit.
@@ -83,19 +90,23 @@ class Computation:
         """
         with (
             self._deadlines.within(self._shard_deadline_s),
+            self._cpu_time.at_work() as cpu_s,
             self._models.use(attempts[0].manifest.model) as model,
         ):
             for attempt in attempts:
                 check_says_what_its_model_says(attempt.manifest, model.manifest)
             clock = _Stopwatch(self._events, attempts)
-            decoded, times = self._read(attempts, clock)
+            meter = self._meter(attempts, cpu_s)
+            decoded, times = self._read(attempts, clock, meter)
             read = [each.items for each in decoded]
-            predicted = predict_together(model.batcher.predict_groups, read)
+            predicted = predict_together(
+                partial(model.batcher.predict_groups, note_begin=clock.note_wait), read
+            )
             placed = [
                 items.placed(outputs, gives=attempt.manifest.gives, item_count=attempt.item_count)
                 for items, outputs, attempt in zip(read, predicted, attempts, strict=True)
             ]
-            times["predict_s"] = clock.lap(Stage.PREDICT)
+            times["predict_s"] = clock.waited_s + clock.lap(Stage.PREDICT)
             stored = [
                 self._put_outputs(attempt, columns)
                 for attempt, (columns, _) in zip(attempts, placed, strict=True)
@@ -109,20 +120,24 @@ class Computation:
                     data=data,
                     item_errors=errors,
                     engine=model.engine,
+                    figures=figures,
                     **call_sizes(model.batcher.rows_for, each.items, takes=model.manifest.inputs),
                     # Those of the whole bundle.
                     **_recorded(attempt, times, each.orientations_ignored),
                 )
-                for attempt, data, (_, errors), each in zip(
-                    attempts, stored, placed, decoded, strict=True
+                for attempt, data, (_, errors), each, figures in zip(
+                    attempts, stored, placed, decoded, meter.figures(placed, stored), strict=True
                 )
             ]
 
     def _read(
-        self, attempts: Sequence[Begun], clock: "_Stopwatch"
+        self, attempts: Sequence[Begun], clock: "_Stopwatch", meter: Meter
     ) -> tuple[list[Decoded], dict[str, float]]:
         """The attempts' items, and the seconds of the stages."""
-        fetched = [fetch_items(a.manifest, a.spec, jobs=self._jobs) for a in attempts]
+        fetched = [
+            fetch_items(a.manifest, a.spec, jobs=self._jobs, on_read=meter.reader(number))
+            for number, a in enumerate(attempts)
+        ]
         times = {"fetch_s": clock.lap(Stage.FETCH)}
         decoded = [
             decode_items(each, attempt.manifest, pool=self._decoders)
@@ -132,26 +147,36 @@ class Computation:
             times["decode_s"] = clock.lap(Stage.DECODE)
         return decoded, times
 
+    def _meter(self, attempts: Sequence[Begun], cpu_s: Callable[[], float]) -> Meter:
+        return Meter(attempts, cpu_s=cpu_s, price_per_cpu_hour=self._price_per_cpu_hour)
+
     def _compute_isolated(self, attempt: Begun) -> ShardOutcome:
         """Predict in a process of its own, and halve what kills it, down to the item."""
         manifest, item_count, run = attempt.manifest, attempt.item_count, attempt.run
         self._jobs.note_isolated(run.job_id, run.shard, run.attempt)
         self._events.tell(ShardIsolated(job_id=run.job_id, shard=run.shard))
-        with self._isolate(manifest, run.shard) as process:
-            clock = _Stopwatch(self._events, [attempt])
-            columns, errors = bisect(item_count, process.predict, gives=manifest.gives)
-            predict_s = clock.lap(Stage.PREDICT)
-            data = self._put_outputs(attempt, columns)
-            return self._ok(
-                attempt,
-                data=data,
-                item_errors=errors,
-                isolated=True,
-                engine=process.engine,
-                **process.call_sizes,
-                predict_s=predict_s,
-                upload_s=clock.lap(Stage.PUT),
-            )
+        with self._cpu_time.at_work() as cpu_s:
+            meter = self._meter([attempt], cpu_s)
+            with self._isolate(manifest, run.shard) as process:
+                clock = _Stopwatch(self._events, [attempt])
+                placed = bisect(item_count, process.predict, gives=manifest.gives)
+                predict_s = clock.lap(Stage.PREDICT)
+                data = self._put_outputs(attempt, placed.columns)
+                upload_s = clock.lap(Stage.PUT)
+            # What the process took counts once it has ended.
+            meter.reader(0)(process.bytes_in)
+            (figures,) = meter.figures([placed], [data])
+        return self._ok(
+            attempt,
+            data=data,
+            item_errors=placed.errors,
+            isolated=True,
+            engine=process.engine,
+            figures=figures,
+            **process.call_sizes,
+            predict_s=predict_s,
+            upload_s=upload_s,
+        )
 
     def _ok(self, attempt: Begun, **found: Any) -> ShardOutcome:
         return ShardOutcome(
@@ -197,10 +222,17 @@ class _Stopwatch:
         self._shard_count = len(attempts)
         self._item_count = sum(attempt.item_count for attempt in attempts)
         self._last_s = time.monotonic()
+        #: How long they waited for a call.
+        self.waited_s = 0.0
 
-    def lap(self, stage: Stage) -> float:
-        """Seconds since the last lap, which `stage` took."""
-        last_s, self._last_s = self._last_s, time.monotonic()
+    def note_wait(self, until_s: float) -> None:
+        """Note that they waited for a call since the last lap."""
+        self.waited_s = self.lap(Stage.WAIT, until_s=until_s)
+
+    def lap(self, stage: Stage, *, until_s: float | None = None) -> float:
+        """Seconds since the last lap, which `stage` took; it ended now, or at `until_s`."""
+        now_s = time.monotonic()
+        last_s, self._last_s = self._last_s, until_s or now_s
         duration_s = self._last_s - last_s
         self._events.tell(
             StageEnded(
@@ -208,6 +240,7 @@ class _Stopwatch:
                 duration_s=duration_s,
                 shard_count=self._shard_count,
                 item_count=self._item_count,
+                ago_s=now_s - self._last_s,
             )
         )
         return duration_s

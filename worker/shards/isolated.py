@@ -22,6 +22,7 @@ from fornada.formats.columns import to_columns_file
 from fornada.formats.rows import Rows
 from fornada.jobs.items import Items, Predicted
 from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput
 from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.settings import Settings
@@ -75,6 +76,8 @@ class _Shard:
         self._manifest: JobManifest = self._jobs.manifest(job_id)
         self._spec = self._manifest.shards[shard]
         self._items: Items | None = None
+        #: Sizes of the objects read since the last answer.
+        self._read_sizes: list[int] = []
 
     def load(self) -> dict[str, Any]:
         """Load the model."""
@@ -123,7 +126,9 @@ class _Shard:
         ]
         columns, errors = items.placed(predicted, gives=manifest.gives, item_count=count)
         Path(request["output"]).write_bytes(to_columns_file(columns, manifest.gives)[0])
+        bytes_in, self._read_sizes = sum(self._read_sizes), []
         return {
+            "bytes_in": bytes_in,
             "errors": [{"index": e.index + first, "reason": e.reason} for e in errors],
             **call_sizes(predictor.rows_for, items, takes=manifest.takes),
         }
@@ -133,10 +138,13 @@ class _Shard:
         if self._spec.format not in {"npy", "safetensors"}:
             # Decoding can kill too, so read these alone.
             part = self._spec.select(range(first, first + count))
-            return read_items(self._manifest, part, jobs=self._jobs)
+            return self._fetched(part)
         if self._items is None:
-            self._items = read_items(self._manifest, self._spec, jobs=self._jobs)
+            self._items = self._fetched(self._spec)
         return self._items.between(first, count)
+
+    def _fetched(self, spec: ShardInput) -> Items:
+        return read_items(self._manifest, spec, jobs=self._jobs, on_read=self._read_sizes.append)
 
 
 def _predict_rows(predictor: Predictor, rows: Rows, *, takes: Sequence[InputTensor]) -> Predicted:

@@ -100,6 +100,8 @@ class IsolatedProcess:
         self.engine: str | None = None
         #: As `call_sizes`, of all ranges so far.
         self.call_sizes: dict[str, Any] = {}
+        #: Of the inputs that it read, for all ranges so far.
+        self.bytes_in = 0
 
     def __enter__(self) -> Self:
         return self
@@ -134,6 +136,7 @@ class IsolatedProcess:
         columns = from_columns_file(data, self._gives, item_count=count, where=where)
         errors = [ItemError.from_plain(e, where=where) for e in answer["errors"]]
         self._note_call_sizes(answer)
+        self.bytes_in += int(answer["bytes_in"])
         return Placed(columns, errors)
 
     def _note_call_sizes(self, answer: dict[str, Any]) -> None:

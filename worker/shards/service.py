@@ -28,6 +28,7 @@ from fornada.repeated import Repeated
 from fornada.settings import Settings
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.model_cache import ModelCache
+from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
 from worker.shards.attempts import Attempts
 from worker.shards.commits import Commits
@@ -61,6 +62,7 @@ class ShardService:
         deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         decoders: DecoderPool | None = None,
+        cpu_time: CpuTime | None = None,
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests
@@ -91,6 +93,7 @@ class ShardService:
             isolate=isolate,
             events=events,
             decoders=decoders,
+            cpu_time=cpu_time or CpuTime(),
         )
 
     def run(self, message: ShardMessage) -> ShardResult:

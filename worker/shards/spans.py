@@ -112,9 +112,9 @@ class ShardSpans:
             return
         told.hear(event)
         match event:
-            case StageEnded(stage=stage, duration_s=duration_s):
+            case StageEnded(stage=stage, duration_s=duration_s, ago_s=ago_s):
                 about: dict[str, Value] = {"fornada.item_count": event.item_count}
-                self._traces.past(stage.value, duration_s=duration_s, attributes=about)
+                self._traces.past(stage.value, duration_s=duration_s, ago_s=ago_s, attributes=about)
             case ModelLoaded(model=model, engine=engine, duration_s=duration_s):
                 about = {"fornada.model": str(model), "fornada.engine": engine}
                 self._traces.past("load model", duration_s=duration_s, attributes=about)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fornada.coordination.interface import Progress, Recovery
 from fornada.jobs.manifest import JobManifest
@@ -27,6 +27,8 @@ class OpenJob:
     look_due_at: float = 0.0
     #: Its lost shards were enqueued before, without a look at the store.
     was_lost: bool = False
+    #: Shards that were seen enqueued or leased, or that the leader enqueued.
+    seen: set[int] = field(default_factory=set)
 
 
 class Looks:

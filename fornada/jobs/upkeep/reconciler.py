@@ -4,7 +4,7 @@ import heapq
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from fornada.coordination.interface import NEWEST_JOBS, Recovery, Triage
@@ -23,6 +23,7 @@ from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender
+from fornada.queue.message import ShardMessage
 from fornada.repeated import Repeated
 from fornada.settings import Settings
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
@@ -167,7 +168,10 @@ class Reconciler:
                 # Its manifest may be another one by now.
                 self._open.pop(job_id, None)
                 self._held_up.leave(job_id, exc)
-        self._enqueue_fairly(self._held_up.paced(lost), room=room)
+        paced = self._held_up.paced(lost)
+        waiting = [job_id for job_id in paced if paced[job_id]]
+        traces = self._recovery.traces_of(waiting) if waiting and room else {}
+        self._sender.enqueue(self._fairly(paced, room=room), traces=traces)
 
     def _unclear(self, triage: Triage) -> set[str]:
         """Jobs to look at, as Redis alone does not say enough of them."""
@@ -274,26 +278,33 @@ class Reconciler:
         if by_another_clock:
             # They wait from now on.
             self._recovery.mark_enqueued(job_id, by_another_clock)
+        job.seen.update(progress.leased, progress.enqueued)
         shards = range(len(job.manifest.shards))
         return list(set(shards) - progress.done - progress.leased - enqueued)
 
-    def _enqueue_fairly(self, lost: Mapping[str, list[int]], *, room: int) -> None:
-        """Share the window's room evenly: a small job does not wait for a large one."""
+    def _fairly(self, lost: Mapping[str, list[int]], *, room: int) -> Iterator[ShardMessage]:
+        """Share the window's room evenly: a small job does not wait for a large one.
+
+        Yields:
+            Messages of shards that are marked as enqueued.
+        """
         waiting = sorted((job_id for job_id in lost if lost[job_id]), key=lambda j: len(lost[j]))
-        traces = self._recovery.traces_of(waiting) if waiting else {}
         for position, job_id in enumerate(waiting):
             shards = sorted(lost[job_id])[: room // (len(waiting) - position)]
             if not shards:
                 continue
             room -= len(shards)
+            job = self._open[job_id]
             self._events.tell(
                 ShardsReenqueued(
-                    job_id=job_id, shard_count=len(shards), waiting_count=len(lost[job_id])
+                    job_id=job_id,
+                    shard_count=len(shards),
+                    lost_count=len(job.seen.intersection(shards)),
+                    waiting_count=len(lost[job_id]),
                 )
             )
+            job.seen.update(shards)
+            manifest = job.manifest
             self._recovery.mark_enqueued(job_id, shards)
-            manifest = self._open[job_id].manifest
-            self._sender.enqueue(
-                (message_for(manifest, shard, deployment_keys=self._keys) for shard in shards),
-                traces=traces,
-            )
+            for shard in shards:
+                yield message_for(manifest, shard, deployment_keys=self._keys)

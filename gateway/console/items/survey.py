@@ -15,7 +15,8 @@ from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
 from fornada.tensors import BINARY_CLASSES, CLASS_KINDS, OutputTensor
 from gateway.console.items.shard_results import read_results
-from gateway.console.job_access import Recent, View
+from gateway.console.job_access import View
+from gateway.recent import Recent
 from producer.item_results import OutputResults
 
 #: Of a job with more, shards all over it are read.

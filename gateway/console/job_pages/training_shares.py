@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from fornada import keys
 from fornada.errors import FornadaError
 from fornada.records import ModelPin
-from gateway.console.job_access import Recent
+from gateway.recent import Recent
 from model_store.manifest import ModelRef
 from model_store.store import ModelStore
 

@@ -58,6 +58,7 @@ _GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
 _LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
 _WAITING = "tests/integration/producer/test_waiting.py::test_"
 _DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
+_GATEWAY_EVENTS = "tests/integration/gateway/test_events.py::test_"
 _CONSOLE_PAGES = "tests/integration/gateway/console/test_pages.py::test_"
 _CONSOLE_SESSIONS = "tests/integration/gateway/console/test_sessions.py::test_"
 _WEBHOOK_CALLS = "tests/integration/gateway/webhooks/test_calls.py::test_"
@@ -637,8 +638,8 @@ MUTATIONS = (
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/upkeep/reconciler.py",
-        old="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards",
-        new="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards[:0]",
+        old="            for shard in shards:\n                yield message_for(",
+        new="            for shard in shards[:0]:\n                yield message_for(",
         tests=(
             f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued_once[conditional]",
             _MACHINE,
@@ -1550,6 +1551,22 @@ MUTATIONS = (
         old='is_ours = self._keys.verify("session", "session", body, form["hmac"])',
         new="is_ours = bool(body)",
         tests=(f"{_CONSOLE_SESSIONS}a_changed_session_is_none",),
+    ),
+    Mutation(
+        name="ended-sessions-go-on",
+        path="gateway/auth/sessions.py",
+        old="if form is None or self._ended.get(_name_of(form)):",
+        new="if form is None:",
+        tests=(
+            f"{_CONSOLE_SESSIONS}logging_out_ends_the_session_at_every_gateway_and_no_other_one",
+        ),
+    ),
+    Mutation(
+        name="streams-outlive-keys",
+        path="gateway/live/jobs.py",
+        old="if not await still_may():",
+        new="if not await still_may() and False:",
+        tests=(f"{_GATEWAY_EVENTS}a_stream_ends_with_its_key",),
     ),
     Mutation(
         name="others-jobs-on-pages",

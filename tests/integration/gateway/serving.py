@@ -34,10 +34,14 @@ def gateway_of(client: Client, *, scopes: Sequence[Scope]) -> tuple[FastAPI, str
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve `app`; yields its URL."""
-    server = GatewayServer(app, host="127.0.0.1", port=0)
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+def running(
+    app: FastAPI, *, port: int = 0, send_buffer_bytes: int | None = None
+) -> Iterator[tuple[GatewayServer, int]]:
+    """Serve `app`; yields the server and its port."""
+    server = GatewayServer(app, host="127.0.0.1", port=port)
+    with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:
+        if send_buffer_bytes is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         thread = threading.Thread(
             target=partial(asyncio.run, server.serve(sockets=[listening])), daemon=True
         )
@@ -45,11 +49,18 @@ def served(app: FastAPI) -> Iterator[str]:
         while not server.started:
             time.sleep(0.01)
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield server, listening.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
+
+
+@contextmanager
+def served(app: FastAPI, *, port: int = 0) -> Iterator[str]:
+    """Serve `app`; yields its URL."""
+    with running(app, port=port) as (_, served_port):
+        yield f"http://127.0.0.1:{served_port}"
 
 
 class Event(NamedTuple):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -14,6 +15,8 @@ from fastapi.testclient import TestClient
 from fornada.coordination.interface import ShardEnd
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
+from gateway import app as gateway_app
+from gateway import server as gateway_server
 from gateway.app import create_app
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
@@ -28,7 +31,7 @@ from producer.testing import in_memory_client
 
 from ...deployment import publish_unloadable
 from .conftest import CallerOf
-from .serving import Event, events_of, served
+from .serving import Event, events_of, running, served
 
 IMAGES = np.zeros((10, 2, 2), np.uint8)
 WaitUntil = Callable[..., None]
@@ -38,15 +41,17 @@ class _Gateway:
     """A gateway on a socket, whose jobs nobody runs."""
 
     def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
         self.client = deployment.client
         self.app = create_app(deployment)
         _, token = deployment.identity.api_keys.create("shop", scopes=list(Scope))
         self.headers = {"Authorization": f"Bearer {token}"}
 
-    def submit(self) -> Job:
-        """A job of ten items in five shards."""
+    def submit(self, shards: int = 5) -> Job:
+        """A job of two items a shard."""
+        images = np.zeros((2 * shards, 2, 2), np.uint8)
         options = Options(model="m", items_per_shard=2, owner="shop")
-        return self.client.submit_with([Submission(inputs=IMAGES)], options)[0]
+        return self.client.submit_with([Submission(inputs=images)], options)[0]
 
 
 @contextlib.contextmanager
@@ -127,6 +132,55 @@ def test_a_quiet_stream_has_comments_and_ends_with_the_gateway(
 
     assert ["progress", "comment", "comment"] == names[:3]
     assert {"comment"} >= set(names[3:])
+
+
+def test_a_stream_ends_with_its_key(gateway: _Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_jobs, "_CHECK_EVERY_S", 0.05)
+    job = gateway.submit()
+    api_keys = gateway.deployment.identity.api_keys
+
+    with served(gateway.app) as url, _following(url, gateway, job) as events:
+        assert "progress" == next(events).name
+        api_keys.revoke(api_keys.all()[0].id)
+
+        assert [] == list(events)
+
+
+@pytest.mark.slow
+def test_a_follower_who_reads_nothing_holds_little_and_is_cut_off(
+    gateway: _Gateway, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    monkeypatch.setattr(gateway_app, "_IDLE_S", 0.5)
+    monkeypatch.setattr(gateway_server, "_LOOK_EVERY_TICKS", 2)
+    gateway = _Gateway(gateway.deployment)
+    shard_count = 6000
+    job = gateway.submit(shard_count)
+    every_other = [ShardEnd(shard) for shard in range(0, shard_count, 2)]
+    gateway.client.coordination.mark_done(job.id, every_other)
+    head = f"GET /v1/jobs/{job.id}/events?shards=true HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    key = f"Authorization: {gateway.headers['Authorization']}\r\n\r\n"
+
+    with (
+        running(gateway.app, send_buffer_bytes=8192) as (server, port),
+        socket.socket() as reader,
+    ):
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", port))
+        reader.sendall((head + key).encode())
+        held: list[int] = []
+        wait_until(lambda: server.server_state.connections)
+
+        def is_cut_off() -> bool:
+            connections = list(server.server_state.connections)
+            held.extend(each.transport.get_write_buffer_size() for each in connections)
+            shard = min(2 * len(held) + 1, shard_count - 1)
+            gateway.client.coordination.mark_done(job.id, [ShardEnd(shard)])
+            return not connections
+
+        wait_until(is_cut_off)
+
+    # Of all that happened, no more than the first event.
+    assert 0 < max(held) < 24 * shard_count
 
 
 def test_events_need_a_scope_and_the_callers_own_job(

@@ -89,7 +89,7 @@ def _form(*levels: int, side: int = 8) -> dict[str, object]:
     [
         ("job-listed", {"json": _INLINE}),
         ("manifest-put", {"json": _INLINE}),
-        ("message-sent", {"json": _INLINE}),
+        ("messages-sent", {"json": _INLINE}),
         # Too large to be part of the manifest.
         ("input-put", _form(1, 2, side=300)),
         ("manifest-put", _form(1, 2)),

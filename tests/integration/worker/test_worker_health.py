@@ -350,9 +350,8 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
         store.enter_context(_stopped(servers._services[1].pid))
     with client, store:
         # and two more that it has fetched
-        wait_until(
-            lambda: (3, 3) == (client.hlen("fornada:unacked"), client.llen(deployment.settings.queue))
-        )
+        queue = deployment.settings.queue
+        wait_until(lambda: (3, 3) == (client.hlen("fornada:unacked"), client.llen(queue)))
 
         # when supervisor and process are told to stop, twice, and the process has shown life since
         for _ in range(2):
@@ -366,7 +365,7 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
         # then the one is done, and the others are in the queue again
         assert 0 == worker.wait(60), deployment.log()
         assert 1 == job.status().shards_done
-        assert (5, 0) == (client.llen(deployment.settings.queue), client.hlen("fornada:unacked"))
+        assert (5, 0) == (client.llen(queue), client.hlen("fornada:unacked"))
         assert [] == list(client.scan_iter("fornada:lease:*"))
 
     # and another worker does them

@@ -5,6 +5,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,19 @@ def test_the_producer_and_the_openvino_worker_are_built_without_tensorflow() -> 
 
 def test_the_classic_builder_can_build_the_dockerfile() -> None:
     assert [] == re.findall(r"--mount|--chmod|--link|<<|^# syntax", _DOCKERFILE, re.MULTILINE)
+
+
+def test_every_package_goes_to_the_engine_that_builds_the_images() -> None:
+    hatch = tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
+    packages = hatch["build"]["targets"]["wheel"]["packages"]
+    let_in = re.findall(r"^!(.+)$", (_ROOT / ".dockerignore").read_text(), re.MULTILINE)
+
+    assert [] == [name for name in packages if name not in let_in]
+
+
+def test_docker_compose_1_can_read_the_variables() -> None:
+    # It knows no variable within the default of another, and no `:+`.
+    assert [] == re.findall(r"\$\{[^}]*\$\{|:\+", _TEXT)
 
 
 def test_every_install_is_held_to_the_lock() -> None:

@@ -1,77 +1,329 @@
-"""The manifests of deploy/k8s fit each other and the settings; workers have few rights."""
+"""The manifests of deploy/k8s: valid, in agreement with the code, and with few rights."""
 
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import kubernetes_validate
+import pytest
 import yaml
 
-from fornada.settings import Settings
+from fornada.settings import PREFIX, Settings
+from fornada.trust.deployment_keys import DeploymentKeys
+from gateway.app import create_app
+from gateway.commands.serving import DEFAULT_PORT
+from gateway.deployment import Deployment
+from worker.host.health import STALE_AFTER_S, START_LIMIT_S
 
-_FOLDER = Path(__file__).parents[3] / "deploy" / "k8s"
-_CONFIG, _DEPLOYMENT = yaml.safe_load_all((_FOLDER / "worker.yaml").read_text())
-_POD: dict[str, Any] = _DEPLOYMENT["spec"]["template"]["spec"]
-_CONTAINER: dict[str, Any] = _POD["containers"][0]
-_SCALED, _AUTHENTICATION = yaml.safe_load_all((_FOLDER / "worker-keda.yaml").read_text())
-_SPEC: dict[str, Any] = _SCALED["spec"]
-_TRIGGER: dict[str, Any] = _SPEC["triggers"][0]
+from .commands import check_command
+from .manifests import Manifest, Rendered, container_of, of_kind, pods, render, render_all
+
+_ROOT = Path(__file__).parents[3]
+_KUBERNETES = "1.33"
+_CUSTOM = ("keda.sh/", "monitoring.coreos.com/")
+#: The fields of the operators' specs that are used here.
+_FIELDS = {
+    "ScaledObject": {
+        "scaleTargetRef",
+        "minReplicaCount",
+        "maxReplicaCount",
+        "pollingInterval",
+        "cooldownPeriod",
+        "triggers",
+    },
+    "TriggerAuthentication": {"secretTargetRef"},
+}
+_SECRETS = "/run/secrets/fornada/"
+#: Made when they are first needed: by `deploy/prepare.sh`, and by `fornada keys create`.
+_SECRET_KEYS = {
+    "fornada": set(
+        re.findall(r"^keep (\w+)", (_ROOT / "deploy/prepare.sh").read_text(), re.MULTILINE)
+    ),
+    "fornada-keda": {"token"},
+}
 
 
-def test_it_watches_the_workers_queue() -> None:
-    assert Settings().queue == _TRIGGER["metadata"]["listName"]
+@pytest.fixture(scope="module")
+def rendered() -> Rendered:
+    return render_all()
 
 
-def test_the_enqueue_window_holds_enough_messages_to_call_for_all_replicas() -> None:
-    # given
-    most_messages = int(_TRIGGER["metadata"]["listLength"]) * _SPEC["maxReplicaCount"]
-
-    # then
-    assert most_messages <= Settings().enqueue_window
+@pytest.fixture(scope="module")
+def gateway_api() -> dict[str, Any]:
+    return create_app(Deployment.from_settings(Settings())).openapi()
 
 
-def test_one_worker_stays_for_the_reconciler() -> None:
-    assert _SPEC["minReplicaCount"] >= 1
+def _ours(rendered: Rendered) -> Iterator[tuple[list[Manifest], str, Manifest]]:
+    """All of a folder's manifests, and the name and template of each pod of Fornada's in it."""
+    for folder, manifests in rendered.items():
+        if not folder.startswith("pools"):
+            for name, pod in pods(manifests):
+                if container_of(pod)["image"].startswith("fornada-"):
+                    yield manifests, name, pod
 
 
-def test_the_trigger_is_given_the_password_of_the_secret() -> None:
-    (password,) = _AUTHENTICATION["spec"]["secretTargetRef"]
+def test_manifests_follow_the_schemas_of_kubernetes(rendered: Rendered) -> None:
+    assert {"base", "overlays/keda", "overlays/gpu", "pools/openvino", "trial"} < set(rendered)
+    valid: list[Manifest] = []
+    for folder, manifests in rendered.items():
+        for each in manifests:
+            if not each["apiVersion"].startswith(_CUSTOM) and each not in valid:
+                kubernetes_validate.validate(each, _KUBERNETES, strict=True)
+                valid.append(each)
+        names = [(each["kind"], each["metadata"]["name"]) for each in manifests]
+        assert len(names) == len(set(names)), folder
 
-    assert _AUTHENTICATION["metadata"]["name"] == _TRIGGER["authenticationRef"]["name"]
-    assert ("fornada", "redis_password") == (password["name"], password["key"])
-    assert f"--from-literal={password['key']}=" in (_FOLDER / "worker.yaml").read_text()
-    assert _SPEC["scaleTargetRef"]["name"] == _DEPLOYMENT["metadata"]["name"]
+
+def test_custom_resources_have_fields_that_exist(rendered: Rendered) -> None:
+    kinds = set()
+    for manifests in rendered.values():
+        for each in manifests:
+            if each["apiVersion"].startswith(_CUSTOM):
+                kinds.add(each["kind"])
+                assert {"apiVersion", "kind", "metadata", "spec"} == set(each)
+                assert set(each["spec"]) <= _FIELDS[each["kind"]], each["metadata"]["name"]
+    assert set(_FIELDS) == kinds
 
 
-def test_workers_have_valid_settings_and_their_secrets_in_files(tmp_path: Path) -> None:
+def test_the_page_shows_a_kustomization_that_renders(rendered: Rendered, tmp_path: Path) -> None:
     # Given
-    secret, mount = {"redis_url": "redis://:p@r", "s3_secret_access_key": "s"}, "/run/secrets/"
-    secret["deployment_keys"] = "0" * 64
-    for name, value in secret.items():
-        (tmp_path / name).write_text(value)
-    environ = {each["name"]: each["value"] for each in _CONTAINER["env"]}
-    assert {f"{mount}fornada/{name}" for name in secret} == set(environ.values())
+    page = (_ROOT / "docs/operations/kubernetes.md").read_text()
+    example = next(
+        text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "merge" in text
+    )
+    shutil.copytree(_ROOT / "deploy/k8s", tmp_path / "fornada/deploy/k8s")
+    (tmp_path / "kustomization.yaml").write_text(example)
 
     # When
-    given = {name: str(tmp_path / Path(value).name) for name, value in environ.items()}
-    settings = Settings.from_env(_CONFIG["data"] | given)
+    manifests = render(tmp_path)
 
     # Then
-    assert _POD["terminationGracePeriodSeconds"] > settings.shard_deadline_s
-    # Kubernetes would add variables of its own, which are no settings.
-    assert _POD["enableServiceLinks"] is False
-    names = re.findall(r"--from-literal=(\w+)=", (_FOLDER / "worker.yaml").read_text())
-    assert {*secret, "redis_password"} == set(names)
+    (settings,) = of_kind(manifests, "ConfigMap")
+    assert "inference" == settings["data"]["FORNADA_S3_BUCKET"]
+    assert "fornada-gateway" in settings["data"]["FORNADA_GATEWAY_HOSTS"]
+    images = {container_of(pod)["image"].rpartition(":")[0] for _, pod in pods(manifests)}
+    assert all(image.startswith("registry.example.com/fornada-") for image in images)
+    assert {each["metadata"]["name"] for each in rendered["overlays/keda"]} - {
+        each["metadata"]["name"] for each in manifests
+    } == {each["metadata"]["name"] for each in of_kind(rendered["base"], "ConfigMap")}
 
 
-def test_workers_have_no_rights_and_a_limit_of_memory() -> None:
-    assert {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    } == _CONTAINER["securityContext"]
-    assert (True, False) == (
-        _POD["securityContext"]["runAsNonRoot"],
-        _POD["automountServiceAccountToken"],
+def test_what_manifests_name_is_there(rendered: Rendered) -> None:
+    for folder, manifests in rendered.items():
+        if folder.startswith("pools"):
+            continue
+        named = {(each["kind"], each["metadata"]["name"]) for each in manifests}
+        labels = [pod["metadata"]["labels"] for _, pod in pods(manifests)]
+        for _, pod in pods(manifests):
+            account = pod["spec"].get("serviceAccountName")
+            assert account is None or ("ServiceAccount", account) in named
+            for source in container_of(pod).get("envFrom", []):
+                assert ("ConfigMap", source["configMapRef"]["name"]) in named
+        for each in of_kind(manifests, "Service"):
+            assert any(each["spec"]["selector"].items() <= label.items() for label in labels)
+        for each in of_kind(manifests, "PodDisruptionBudget", "Deployment", "StatefulSet"):
+            selector = each["spec"]["selector"]["matchLabels"]
+            # A pool's selector must not take in another's pods.
+            assert 1 == sum(selector.items() <= label.items() for label in labels), folder
+        for each in of_kind(manifests, "ScaledObject"):
+            assert ("Deployment", each["spec"]["scaleTargetRef"]["name"]) in named
+
+
+def test_ports_have_one_number_from_the_service_to_the_process(rendered: Rendered) -> None:
+    for manifests in rendered.values():
+        containers = [container_of(pod) for _, pod in pods(manifests)]
+        numbers = {
+            each["name"]: each["containerPort"]
+            for container in containers
+            for each in container.get("ports", [])
+        }
+        for each in of_kind(manifests, "Service"):
+            for port in each["spec"]["ports"]:
+                assert port["port"] == numbers[port["targetPort"]]
+                assert DEFAULT_PORT == port["port"] or each["metadata"]["name"] in {"redis", "s3"}
+
+
+def test_containers_run_commands_that_exist(rendered: Rendered) -> None:
+    for _, name, pod in _ours(rendered):
+        container = container_of(pod)
+        check_command(container["args"])
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            if "exec" in container.get(probe, {}):
+                program, *arguments = container[probe]["exec"]["command"]
+                assert "fornada" == program, name
+                check_command(arguments)
+
+
+def test_containers_have_valid_settings_and_their_secrets_in_files(
+    rendered: Rendered, tmp_path: Path
+) -> None:
+    # Given
+    values = dict.fromkeys(_SECRET_KEYS["fornada"], "fornada" * 5)
+    values |= {"redis_url": "redis://:p@redis:6379/0", "deployment_keys": "0" * 64}
+    for key, value in values.items():
+        (tmp_path / key).write_text(value)
+    for manifests, name, pod in _ours(rendered):
+        environ = _environ(manifests, pod)
+        assert all(variable.startswith(PREFIX) for variable in environ)
+        read = {value for value in environ.values() if value.startswith(_SECRETS)}
+
+        # When: an unknown setting, or a wrong value, is an error
+        settings = Settings.from_env(
+            {key: value.replace(_SECRETS, f"{tmp_path}/") for key, value in environ.items()}
+        )
+
+        # Then
+        assert DeploymentKeys.from_settings(settings)
+        assert read == {_SECRETS + key for key in _mounted_keys(pod)}, name
+        if container_of(pod)["args"][0] == "worker":
+            assert pod["spec"]["terminationGracePeriodSeconds"] > settings.shard_deadline_s
+        # Kubernetes would add variables of its own, which are no settings.
+        assert pod["spec"]["enableServiceLinks"] is False
+
+
+def test_pods_have_no_rights_and_limits_of_memory_and_disk(rendered: Rendered) -> None:
+    for manifests in rendered.values():
+        for name, pod in pods(manifests):
+            container, spec = container_of(pod), pod["spec"]
+            assert {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            } == container["securityContext"], name
+            rights = spec["securityContext"]
+            assert (True, "RuntimeDefault") == (
+                rights["runAsNonRoot"],
+                rights["seccompProfile"]["type"],
+            ), name
+            assert container["image"].startswith("fornada-") == (
+                rights["runAsUser"] == 10001 and name not in {"redis", "s3"}
+            )
+            assert spec["automountServiceAccountToken"] is False
+            resources = container["resources"]
+            assert {"cpu", "memory"} <= set(resources["requests"]), name
+            assert "memory" in resources["limits"], name
+            volumes = spec.get("volumes", [])
+            assert all("sizeLimit" in each["emptyDir"] for each in volumes if "emptyDir" in each)
+            assert _mounted_keys(pod) <= _SECRET_KEYS["fornada"], name
+
+
+def test_probes_ask_what_the_roles_offer(rendered: Rendered, gateway_api: dict[str, Any]) -> None:
+    asked = set()
+    for _, name, pod in _ours(rendered):
+        container = container_of(pod)
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            if "httpGet" in container.get(probe, {}):
+                asked.add(container[probe]["httpGet"]["path"])
+        if container["args"] == ["worker"]:
+            # The supervisor acts first, and knows why.
+            assert _patience_s(container["startupProbe"]) >= START_LIMIT_S, name
+            assert _patience_s(container["livenessProbe"]) > 2 * STALE_AFTER_S, name
+    assert {"/healthz", "/readyz"} == asked <= set(gateway_api["paths"])
+
+
+def test_images_are_those_of_the_compose_file(rendered: Rendered) -> None:
+    compose = (_ROOT / "docker-compose.yml").read_text()
+    services = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", compose.replace("$$", "")))
+    known = {each["image"] for each in services["services"].values()}
+    stages = re.findall(
+        r"^FROM \S+ AS (\S+)", (_ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE
     )
-    assert _CONTAINER["resources"]["limits"]["memory"]
-    assert all("sizeLimit" in each["emptyDir"] for each in _POD["volumes"] if "emptyDir" in each)
+    known |= {f"fornada-{stage}:dev" for stage in stages}
+    # Fornada has no image with TensorFlow for GPUs.
+    known.add("fornada-worker-gpu:dev")
+
+    for manifests in rendered.values():
+        assert {container_of(pod)["image"] for _, pod in pods(manifests)} <= known
+
+
+def test_the_scaler_reads_a_number_that_the_gateway_tells(
+    rendered: Rendered, gateway_api: dict[str, Any]
+) -> None:
+    # Given
+    manifests = rendered["overlays/keda"]
+    (scaled,) = of_kind(manifests, "ScaledObject")
+    (trigger,) = scaled["spec"]["triggers"]
+    url = urlsplit(trigger["metadata"]["url"])
+    (settings,) = of_kind(manifests, "ConfigMap")
+    (service,) = of_kind(manifests, "Service")
+
+    # Then: the address is the service's, and one that the gateway answers to
+    host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+    assert (host, service["spec"]["ports"][0]["port"]) == (url.hostname, url.port)
+    assert host in settings["data"]["FORNADA_GATEWAY_HOSTS"].split(",")
+    answer = gateway_api["paths"][url.path]["get"]["responses"]["200"]["content"]
+    schema = answer["application/json"]["schema"]
+    for part in trigger["metadata"]["valueLocation"].split("."):
+        schema = _resolved(gateway_api, _resolved(gateway_api, schema)["properties"][part])
+    assert "integer" == schema["type"]
+    # The gateway alone goes on with jobs while there is no worker.
+    assert 0 == scaled["spec"]["minReplicaCount"]
+    target = scaled["spec"]["scaleTargetRef"]["name"]
+    (pool,) = (
+        each for each in of_kind(manifests, "Deployment") if each["metadata"]["name"] == target
+    )
+    # What KEDA decides is not undone by the next `apply`.
+    assert "replicas" not in pool["spec"]
+
+
+def test_the_scaler_sends_a_key_as_the_gateway_takes_it(rendered: Rendered) -> None:
+    manifests = rendered["overlays/keda"]
+    (scaled,) = of_kind(manifests, "ScaledObject")
+    (trigger,) = scaled["spec"]["triggers"]
+    (authentication,) = of_kind(manifests, "TriggerAuthentication")
+
+    assert "bearer" == trigger["metadata"]["authMode"]
+    assert authentication["metadata"]["name"] == trigger["authenticationRef"]["name"]
+    (reference,) = authentication["spec"]["secretTargetRef"]
+    assert "token" == reference["parameter"]
+    assert reference["key"] in _SECRET_KEYS[reference["name"]]
+
+
+def test_the_network_policy_lets_the_settings_servers_through(rendered: Rendered) -> None:
+    for manifests, name, pod in _ours(rendered):
+        (rule,) = (
+            each
+            for each in of_kind(manifests, "NetworkPolicy")
+            if "Egress" in each["spec"]["policyTypes"]
+        )
+        selector = rule["spec"]["podSelector"]["matchLabels"]
+        assert selector.items() <= pod["metadata"]["labels"].items(), name
+        open_ports = {each["port"] for each in rule["spec"]["egress"][0]["ports"]}
+        store = urlsplit(_environ(manifests, pod)["FORNADA_S3_ENDPOINT_URL"]).port
+        redis = urlsplit(Settings().redis_url.get_secret_value()).port
+        assert {53, 443, store, redis} <= open_ports
+
+
+def _environ(manifests: list[Manifest], pod: Manifest) -> dict[str, str]:
+    container = container_of(pod)
+    environ: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        for each in of_kind(manifests, "ConfigMap"):
+            if each["metadata"]["name"] == source["configMapRef"]["name"]:
+                environ |= each["data"]
+    return environ | {each["name"]: each["value"] for each in container.get("env", [])}
+
+
+def _mounted_keys(pod: Manifest) -> set[str]:
+    items = [
+        item
+        for volume in pod["spec"].get("volumes", [])
+        for item in volume.get("secret", {}).get("items", [])
+    ]
+    assert all(item["key"] == item["path"] for item in items)
+    return {item["key"] for item in items}
+
+
+def _patience_s(probe: dict[str, Any]) -> float:
+    return float(probe["periodSeconds"] * probe["failureThreshold"])
+
+
+def _resolved(api: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        found: dict[str, Any] = api["components"]["schemas"][name]
+        return found
+    return schema

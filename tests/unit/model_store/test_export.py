@@ -61,7 +61,7 @@ def test_a_folder_that_cannot_be_made_is_a_local_disk_error(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
 
-    with pytest.raises(LocalDiskError, match="cannot write"):
+    with pytest.raises(LocalDiskError, match="cannot be written"):
         export_version(publish(), tmp_path / "file" / "folder", models=models)
 
 

@@ -36,6 +36,7 @@ _TAKES = [InputTensor(name="x", dtype="uint8", shape=[None])]
 _ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
 #: Methods of `Client` that are no part of its reference.
 _OF_THE_GATEWAY = {
+    "backlogs",
     "job_of",
     "last_errors",
     "looks",
@@ -45,6 +46,7 @@ _OF_THE_GATEWAY = {
     "progress",
     "shard_states",
     "shards",
+    "waiting_calls",
 }
 _PIXELS = np.arange(4, dtype=np.uint8).reshape(1, 2, 2)
 

@@ -99,7 +99,7 @@ def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:
 class _Isolated:
     """An `IsolatedProcess` that dies over some items, by default over all."""
 
-    engine, call_sizes = "isolated", {"tile_items": 4}
+    engine, call_sizes, bytes_in = "isolated", {"tile_items": 4}, 0
 
     def __init__(self, deadly: Sequence[int] | None = None) -> None:
         self._deadly = deadly

@@ -15,7 +15,7 @@ from botocore.exceptions import (
 )
 
 from fornada.errors import StoreAddressError, StoreError, StoreUnavailableError
-from fornada.storage.s3.address import CaBundleError
+from fornada.storage.s3.address import CaBundleError, is_loopback
 from fornada.storage.s3.limits import BROKEN_OFF, TooSlowError
 
 _ENDPOINT = "check FORNADA_S3_ENDPOINT_URL"
@@ -59,9 +59,10 @@ def _not_reached(exc: Exception, where: str) -> StoreError:
             f"boto3 cannot make a request to {where} ({_said(exc)}); check the AWS_ variables and "
             "~/.aws/config"
         )
+    # Its last word is the endpoint. `fornada up` starts a store on this machine alone.
+    starts_one = " (`fornada up` starts one)" if is_loopback(where.rpartition(" ")[2]) else ""
     return StoreUnavailableError(
-        f"{where} cannot be reached ({_why(exc)}); {_ENDPOINT} and that the store runs "
-        "(`fornada up` starts one)"
+        f"{where} cannot be reached ({_why(exc)}); {_ENDPOINT} and that the store runs{starts_one}"
     )
 
 

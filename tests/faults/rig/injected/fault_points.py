@@ -224,9 +224,10 @@ def _patch_sender(module: Any, points: FaultPoints) -> None:
     def bundles(*args: Any, **kwargs: Any) -> Any:
         for bundle in bundles_of(*args, **kwargs):
             yield bundle
-            points.at("message-sent")
+            points.at("message-made")
 
     module.bundles_of = bundles
+    _wrap(module.CelerySender, "_send", after=lambda *_: points.at("messages-sent"))
 
 
 def _patch_computation(module: Any, points: FaultPoints) -> None:

@@ -43,6 +43,8 @@ _PAGES = {
     "try": "/try?model=digits@prod",
     "try-row": "/try?model=houses:1&beside=houses:1",
     "workers": "/workers",
+    "api": "/docs",
+    "endpoint": "/docs#submit_job",
 }
 
 

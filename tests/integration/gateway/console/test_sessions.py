@@ -1,11 +1,16 @@
 """Logging in, and what other sites' pages cannot do."""
 
+import time
 from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
 
+from fornada.keys.gateway import ENDED_SESSIONS_PREFIX
+from fornada.settings import Settings
+from gateway.auth import sessions
 from gateway.auth.scopes import Scope
+from gateway.auth.sessions import COOKIE, SESSION_S, Sessions
 from gateway.deployment import Deployment
 
 from .conftest import VisitorOf, form_token_in, log_in
@@ -87,12 +92,38 @@ def test_a_changed_session_is_none(visitor: TestClient) -> None:
     assert 303 == visitor.get("/").status_code
 
 
-def test_logging_out_ends_the_session(visitor: TestClient) -> None:
-    token = form_token_in(visitor.get("/").text)
+def test_logging_out_ends_the_session_at_every_gateway_and_no_other_one(
+    visitor_of: VisitorOf, deployment: Deployment
+) -> None:
+    visitor, other = visitor_of(), visitor_of()
+    elsewhere = Sessions(
+        settings=Settings(), objects=deployment.objects, identity=deployment.identity
+    )
+    cookie = visitor.cookies[COOKIE]
 
-    visitor.post("/logout", data={"form_token": token})
+    visitor.post("/logout", data={"form_token": form_token_in(visitor.get("/").text)})
+    assert COOKIE not in visitor.cookies
+    # Whoever has kept it has nothing.
+    visitor.cookies.set(COOKIE, cookie)
 
-    assert 303 == visitor.get("/").status_code
+    assert (303, 401) == (visitor.get("/").status_code, visitor.get("/v1/jobs").status_code)
+    assert elsewhere.principal_of(cookie) is None
+    assert 200 == other.get("/").status_code
+
+
+def test_ended_sessions_are_kept_until_they_would_have_ended(
+    visitor: TestClient, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.sessions.end(visitor.cookies[COOKIE])
+    before = {info.key for info in deployment.objects.list(ENDED_SESSIONS_PREFIX)}
+    later = time.time() + SESSION_S + 60
+    monkeypatch.setattr(sessions.time, "time", lambda: later)
+
+    _, key = deployment.identity.api_keys.create("shop", scopes=[Scope.PREDICT])
+    deployment.sessions.end(deployment.sessions.begin(key))
+
+    after = {info.key for info in deployment.objects.list(ENDED_SESSIONS_PREFIX)}
+    assert (0, 1) == (len(before & after), len(after))
 
 
 @pytest.mark.parametrize(

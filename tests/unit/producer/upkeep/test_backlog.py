@@ -58,6 +58,20 @@ def test_jobs_add_up_and_those_that_ended_count_for_nothing(client: Client) -> N
     assert Backlog(queued=WorkCount(shards=4, items=15)) == client.backlog()
 
 
+def test_work_is_told_apart_by_queue_and_calls_are_part_of_it(client: Client) -> None:
+    client.submit(IMAGES, model="m", items_per_shard=5)
+    manifest = client.submit(IMAGES[:4], model="m").manifest
+    other = manifest.model_copy(update={"job_id": "other", "queue": "gpu"})
+    client._creator.create_and_enqueue(other, new=True)
+    client._channel.ask("fornada", [b"call"])
+
+    found = client.backlogs()
+
+    assert {"fornada": 5, "gpu": 1} == {queue: left.work for queue, left in found.items()}
+    assert WorkCount(shards=1, items=4) == found["gpu"].total
+    assert 6 == client.backlog().work
+
+
 def test_after_a_flush_the_store_tells_which_jobs_are_open(client: Client) -> None:
     client.submit(IMAGES, model="m", items_per_shard=5)
     client.submit(IMAGES, model="m").cancel()

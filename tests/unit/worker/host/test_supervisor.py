@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fornada.events import Event, Events, WorkerEnded, WorkerKilled
+from fornada.events import Event, Events
+from fornada.events.processes import EndReason, WorkerEnded, WorkerKilled
 from worker.host import supervisor
 from worker.host.health import HealthFile
 from worker.host.supervisor import _Slot, worker_command
@@ -234,7 +235,7 @@ def test_a_process_that_shows_life_is_left_alone_and_a_stopped_one_is_killed(
     lived_s = heard[-1].lived_s
     assert [
         WorkerKilled(slot=3, pid=pid, still_s=20),
-        WorkerEnded(slot=3, code=-signal.SIGKILL, lived_s=lived_s),
+        WorkerEnded(slot=3, reason=EndReason.NO_LIFE, code=-signal.SIGKILL, lived_s=lived_s),
     ] == heard
 
 

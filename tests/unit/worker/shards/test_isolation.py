@@ -36,7 +36,7 @@ for line in sys.stdin:
     rows = np.arange(first, first + count, dtype=np.float32)[:, None].repeat(2, axis=1)
     with open(request["output"], "wb") as output:
         np.save(output, rows)
-    print(json.dumps({{"errors": [], "tiles": {{f"[{{first}}]": 1}}}}), flush=True)
+    print(json.dumps({{"errors": [], "bytes_in": 100, "tiles": {{f"[{{first}}]": 1}}}}), flush=True)
 """
 _KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 
@@ -106,10 +106,11 @@ def test_a_killed_process_is_started_again_and_the_rest_is_predicted(tmp_path: P
     with _process(tmp_path, on_deadly=_KILL) as process:
         (rows,), errors = bisect(5, process.predict, gives=giving(2))
 
-        call_sizes = process.call_sizes
+        call_sizes, bytes_in = process.call_sizes, process.bytes_in
 
     np.testing.assert_array_equal([0, 1, np.nan, 3, 4], rows[:, 0])
     assert {"tiles": {"[0]": 1, "[3]": 1}} == call_sizes
+    assert 200 == bytes_in
     assert [ItemError(index=2, reason="its worker died over it: signal 9")] == errors
 
 

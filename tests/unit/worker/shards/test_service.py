@@ -106,11 +106,14 @@ def test_listeners_hear_of_a_shard_from_its_input_to_the_end_of_its_job(world: A
 
     outcome, heard = world.outcome(), world.heard
     kinds = [type(event).__name__ for event in heard if not isinstance(event, TileComputed)]
-    assert ["ModelLoaded", *["StageEnded"] * 4, "ShardFinished", "JobEnded"] == kinds
+    told = ["ShardFinished", "ClassesPredicted", "JobEnded"]
+    assert ["ModelLoaded", *["StageEnded"] * 5, *told] == kinds
     stages = [event for event in heard if isinstance(event, StageEnded)]
-    assert [Stage.FETCH, Stage.PREDICT, Stage.PUT, Stage.COMMIT] == [e.stage for e in stages]
+    assert [Stage.FETCH, Stage.WAIT, Stage.PREDICT, Stage.PUT, Stage.COMMIT] == [
+        e.stage for e in stages
+    ]
     assert {(1, 10)} == {(event.shard_count, event.item_count) for event in stages}
-    assert outcome.predict_s == stages[1].duration_s
+    assert outcome.predict_s == stages[1].duration_s + stages[2].duration_s
     tiles = [event for event in heard if isinstance(event, TileComputed)]
     assert [(4, 4), (4, 4), (2, 4)] == [(event.row_count, event.tile_items) for event in tiles]
     assert manifest.model == tiles[0].model

@@ -164,7 +164,7 @@ def test_a_bundle_is_one_call_of_the_model(world: Any) -> None:
     assert [4] == [len(tile) for tile in world.engine.tiles]
     assert all(is_ended(world, job) for job in jobs)
     stages = [event for event in world.heard if isinstance(event, StageEnded)]
-    assert [(Stage.FETCH, 4), (Stage.PREDICT, 4), (Stage.COMMIT, 4)] == [
+    assert [(Stage.FETCH, 4), (Stage.WAIT, 4), (Stage.PREDICT, 4), (Stage.COMMIT, 4)] == [
         (event.stage, event.shard_count) for event in stages
     ]
     finished = [event for event in world.heard if isinstance(event, ShardFinished)]

@@ -53,7 +53,9 @@ def test_a_shard_is_linked_to_its_submission_and_has_its_stages_below(
     )
     assert "fornada" == (shard.attributes or {})["messaging.destination.name"]
     below = [span for span in spans.ended() if span is not shard]
-    assert ["load model", "fetch", "predict", "put", "commit"] == [span.name for span in below]
+    assert ["load model", "fetch", "wait", "predict", "put", "commit"] == [
+        span.name for span in below
+    ]
     assert all(is_below(span, shard) for span in below)
 
 

@@ -1,11 +1,11 @@
 """What happened, told to listeners: the log, metrics, progress, tests.
 
 An event is a frozen dataclass, and a listener is a function of one. Code that needs to know more
-of a worker adds a listener where the process is assembled, and nothing else.
+of a process adds a listener where the process is assembled, and nothing else.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import ClassVar, Literal, dataclass_transform
@@ -23,7 +23,9 @@ class Stage(StrEnum):
     FETCH = "fetch"
     #: Turn image files into items.
     DECODE = "decode"
-    #: Wait for the batcher, and compute.
+    #: Wait for a predict call with room, and for the engine.
+    WAIT = "wait"
+    #: Predict calls with rows of the shard.
     PREDICT = "predict"
     #: Store the probabilities.
     PUT = "put"
@@ -60,6 +62,8 @@ class StageEnded(Event):
     duration_s: float
     shard_count: int
     item_count: int
+    #: How long ago it ended.
+    ago_s: float = 0.0
 
 
 class ShardFinished(Event, text="shard finished"):
@@ -76,6 +80,22 @@ class ShardFinished(Event, text="shard finished"):
     predict_s: float
     #: The outcome is all of its job, and committed as the job's end.
     ends_job: bool
+
+
+class ClassesPredicted(Event):
+    """What the outcome of a shard says of one output that names classes; after `ShardFinished`."""
+
+    model: ModelPin
+    output: str
+    #: Its classes, two if it is binary, and the items of each. Both are empty of an output with
+    #: more than `fornada.figures.predictions.MOST_CLASSES`, 100.
+    classes: Sequence[str]
+    class_counts: Sequence[int]
+    #: Items by the probability of their class: a count for each of the upper ends in
+    #: `fornada.figures.predictions.CONFIDENCE_ENDS`, of items above the end before.
+    confidence_counts: Sequence[int]
+    #: Sum of these probabilities; items without a result are in none of the counts.
+    confidence_sum: float
 
 
 class ShardDied(Event, text="shard is dead", level=logging.ERROR):
@@ -139,6 +159,7 @@ class MessageQuarantined(Event, text="message quarantined", level=logging.WARNIN
     queue: str
     reason: str
     size_bytes: int
+    is_too_large: bool
     #: How many since the last line, this one too. `None`: it has no line, others had one just now.
     count: int | None = None
 
@@ -184,6 +205,8 @@ class ShardsReenqueued(Event, text="enqueueing shards"):
 
     job_id: str
     shard_count: int
+    #: How many of them had been enqueued or begun before.
+    lost_count: int
     #: How many shards of the job wait for it.
     waiting_count: int
 
@@ -256,39 +279,6 @@ class StoreRequested(Event):
     duration_s: float
     #: The class of the error.
     error: str | None = None
-
-
-# Worker processes.
-
-
-class WorkerStarted(Event, text="worker starts"):
-    """The process is about to consume."""
-
-    worker: str
-    threads: int
-    engine: str
-
-
-class WorkerStopped(Event, text="worker stopped"):
-    """The process has finished what it held."""
-
-    worker: str
-
-
-class WorkerEnded(Event, text="worker ended, starting another", level=logging.WARNING):
-    """The supervisor saw a process end, and starts another."""
-
-    slot: int
-    code: int
-    lived_s: float
-
-
-class WorkerKilled(Event, text="worker shows no life, killing it", level=logging.ERROR):
-    """The supervisor kills a process that shows no life."""
-
-    slot: int
-    pid: int
-    still_s: float
 
 
 #: Hears of each event, in the thread in which it happens; fast, and safe to call from many.

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: what is measured, a listener that counts events, and what is scraped."""

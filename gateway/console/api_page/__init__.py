@@ -1,0 +1,1 @@
+"""`/docs`: the API for people, written from its OpenAPI description."""

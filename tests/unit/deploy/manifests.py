@@ -1,0 +1,73 @@
+"""The manifests of deploy/k8s, as kubectl renders them."""
+
+import functools
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+FOLDER = Path(__file__).parents[3] / "deploy" / "k8s"
+#: Kustomize 3.7 brought components; kubectl has them from Kustomize 4 on.
+_LEAST_KUSTOMIZE = 4
+
+Manifest = dict[str, Any]
+#: The manifests of each folder that can be rendered.
+Rendered = dict[str, list[Manifest]]
+
+
+@functools.cache
+def _kubectl() -> str:
+    """The path of kubectl; skips where there is none that renders components."""
+    kubectl = shutil.which("kubectl")
+    told = _run(kubectl, "version", "--client") if kubectl else ""
+    version = re.search(r"^Kustomize Version: v(\d+)", told, re.MULTILINE)
+    if kubectl is None or version is None or int(version[1]) < _LEAST_KUSTOMIZE:
+        pytest.skip(f"there is no kubectl with Kustomize {_LEAST_KUSTOMIZE} or newer")
+    return kubectl
+
+
+def render(folder: Path) -> list[Manifest]:
+    """The manifests of a folder."""
+    text = _run(_kubectl(), "kustomize", str(folder))
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+@functools.cache
+def render_all() -> Rendered:
+    """The manifests of every folder with a kustomization but components."""
+    _kubectl()
+    found = [path.parent for path in FOLDER.glob("**/kustomization.yaml")]
+    folders = sorted(each for each in found if each.parent.name != "components")
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        names = [str(folder.relative_to(FOLDER)) for folder in folders]
+        return dict(zip(names, pool.map(render, folders), strict=True))
+
+
+def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    """Those of `manifests` that are of one of `kinds`."""
+    return [each for each in manifests if each["kind"] in kinds]
+
+
+def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    """The name and the template of everything that runs pods."""
+    for each in of_kind(manifests, "Deployment", "StatefulSet", "Job"):
+        yield each["metadata"]["name"], each["spec"]["template"]
+
+
+def container_of(pod: Manifest) -> Manifest:
+    """The only container of a pod's template."""
+    (container,) = pod["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def _run(*command: str) -> str:
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert (0, "") == (told.returncode, told.stderr), command
+    return told.stdout
