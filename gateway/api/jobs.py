@@ -22,7 +22,6 @@ from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
 from gateway.http.body_limits import FORM, JSON, media_type_of
 from producer.job import Job
-from producer.job_status import JobStatus, open_status
 from producer.listing.pages import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -85,7 +84,8 @@ async def submit_job(
         job = await run_in_threadpool(submitting.submit_request, asked)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if idempotency_key is None:
-        status = _new_status(job.manifest)
+        # It is new, so its progress has not to be asked.
+        status = await run_in_threadpool(job.open_status, _no_progress(job.manifest))
     else:
         status = await run_in_threadpool(job.status)
     document = SubmittedDocument.of(job.manifest, status)
@@ -96,11 +96,10 @@ async def submit_job(
     return document
 
 
-def _new_status(manifest: JobManifest) -> JobStatus:
-    """The status of a job that is new, so that nothing has to be asked."""
+def _no_progress(manifest: JobManifest) -> Progress:
+    """The progress of a job that was just submitted."""
     enqueued = dict.fromkeys(range(len(manifest.shards)), 0.0)
-    at = manifest.created_at
-    return open_status(manifest, Progress(done=frozenset(), enqueued=enqueued, counted=True, at=at))
+    return Progress(done=frozenset(), enqueued=enqueued, counted=True, at=manifest.created_at)
 
 
 class JobQuery(BaseModel):

@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gateway.auth.scopes import Scope
+from producer.client import Client
 
 from .conftest import CallerOf
 
@@ -140,3 +141,13 @@ def test_a_request_without_a_key_is_refused(caller: TestClient) -> None:
         answer.status_code,
         answer.headers["WWW-Authenticate"],
     )
+
+
+def test_a_job_says_that_no_worker_runs(client: Client, caller: TestClient) -> None:
+    client._creator.sender.enqueue = lambda *_, **__: None  # type: ignore[method-assign]
+
+    accepted = caller.post("/v1/jobs", json=INLINE).json()
+    shown = caller.get(f"/v1/jobs/{accepted['id']}").json()
+
+    said = "no worker of queue 'fornada' runs; start one: `fornada worker`"
+    assert ("QUEUED", said, said) == (shown["state"], shown["reason"], accepted["reason"])
