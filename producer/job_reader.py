@@ -29,7 +29,6 @@ from producer.inputs.paths import find_files
 from producer.inputs.tables.carried import carried_columns
 from producer.inputs.tables.local import open_tables
 from producer.item_results import ShardResult
-from producer.job_status import JobStatus
 from producer.listing.shards import ShardPage, ShardState, ended_states, open_states, shard_page
 from producer.looking import JobLooks
 from producer.queues import Queues
@@ -279,10 +278,6 @@ class JobReader:
         return JobLooks(
             self.manifest, jobs=self._jobs, open_jobs=self._coordination, queues=self._queues
         )
-
-    def open_status(self, progress: Progress) -> JobStatus:
-        """The status of the open job with this progress."""
-        return self._queues.status(self.manifest, progress)
 
     @property
     def notices(self) -> Notices:

@@ -79,5 +79,9 @@ class JobLooks:
         self._done = self._jobs.outcome_shards(job_id, shard_count=len(self._manifest.shards))
         return replace(progress, done=self._done)
 
+    def status(self, progress: Progress) -> JobStatus:
+        """The status of the open job with this progress."""
+        return self._queues.status(self._manifest, progress)
+
     def _open(self, progress: Progress) -> Look:
-        return Look(self._queues.status(self._manifest, progress), progress)
+        return Look(self.status(progress), progress)

@@ -85,7 +85,7 @@ async def submit_job(
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if idempotency_key is None:
         # It is new, so its progress has not to be asked.
-        status = await run_in_threadpool(job.open_status, _no_progress(job.manifest))
+        status = await run_in_threadpool(job.looks().status, _no_progress(job.manifest))
     else:
         status = await run_in_threadpool(job.status)
     document = SubmittedDocument.of(job.manifest, status)

@@ -43,7 +43,7 @@ class View:
         """Its state."""
         if self.final is not None:
             return ended_status(self.manifest, self.final)
-        return self._job.open_status(self.progress or Progress(done=set()))
+        return self._job.looks().status(self.progress or Progress(done=set()))
 
 
 class JobAccess:
