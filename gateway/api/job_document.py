@@ -127,7 +127,9 @@ class ShownJobDocument(JobDocument):
     )
 
     @classmethod
-    def of(cls, manifest: JobManifest, status: JobStatus, *, with_results: bool = False) -> Self:
+    def of(
+        cls, manifest: JobManifest | None, status: JobStatus, *, with_results: bool = False
+    ) -> Self:
         """The document of a job; `with_results`: with what was predicted."""
         figures = status.figures
         if figures is not None and not with_results:

@@ -109,6 +109,18 @@ def test_the_same_key_is_the_same_job(run: _Run) -> None:
     assert first == second
 
 
+@pytest.mark.parametrize("key", ["photos-1", "orders/7 of 9?#%", "Größe 日本", "../models"])
+def test_an_idempotency_key_finds_its_job_as_an_id_does(run: _Run, key: str) -> None:
+    job_id = _submitted(run, "--idempotency-key", key)
+
+    shown = run("jobs", "show", key, "--json")
+    lines = run("jobs", "results", key).out.splitlines()
+    verified = run("jobs", "verify", key, "--json")
+
+    assert (0, job_id) == (shown.code, json.loads(shown.out)["job_id"])
+    assert (6, 0) == (len(lines), verified.code)
+
+
 def test_jobs_are_listed_verified_and_counted(run: _Run) -> None:
     job_id = _submitted(run)
 
