@@ -1665,8 +1665,10 @@ MUTATIONS = (
         old="lost_count=len(job.seen.intersection(shards)),",
         new="lost_count=0,",
         tests=(
-            f"{_RECONCILER}listeners_hear_which_shards_were_lost_and_which_waited_for_room"
-            "[conditional-True]",
+            (
+                f"{_RECONCILER}listeners_hear_which_shards_were_lost_and_which_waited_for_room"
+                "[conditional-True]"
+            ),
         ),
     ),
     Mutation(
