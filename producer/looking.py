@@ -72,7 +72,9 @@ class JobLooks:
             progress = Progress(done=frozenset())
         if progress.counted:
             return progress
-        self._done = self._jobs.outcome_shards(job_id, shard_count=len(self._manifest.shards))
+        self._done = self._jobs.outcome_shards(
+            job_id, shard_count=len(self._manifest.shards), known=self._done
+        )
         return replace(progress, done=self._done)
 
     def _open(self, progress: Progress) -> Look:

@@ -70,9 +70,10 @@ class MetricsServer:
         host, port = settings.metrics_host, settings.metrics_port or 0
         try:
             self._server, self._thread = start_http_server(port, host, registry)
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:
+            why = (isinstance(exc, OSError) and exc.strerror) or "it is no name of a host"
             raise ConfigError(
-                f"FORNADA_METRICS_PORT={port} on {host} cannot be listened on ({exc.strerror}); "
+                f"FORNADA_METRICS_PORT={port} on {host} cannot be listened on ({why}); "
                 "name another port, or an address of this machine in FORNADA_METRICS_HOST"
             ) from exc
         host = f"[{host}]" if ":" in host else host

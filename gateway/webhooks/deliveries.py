@@ -211,7 +211,8 @@ class Deliveries:
         except (WebhookCallError, WebhookRefusedError) as exc:
             log.debug("webhook not called", job_id=webhook.job_id, why=str(exc))
             return Attempt(at=at, error=exc.public_text[:500])
-        return Attempt(at=at, status=status)
+        moved = 300 <= status < 400  # noqa: PLR2004 - HTTP
+        return Attempt(at=at, status=status, error="redirects are not followed" if moved else None)
 
     def _note(self, webhook: JobWebhook, attempt: Attempt) -> Left | datetime:
         """Write how the attempt went."""
