@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "k8s"
-#: Kustomize 3.7 brought components; kubectl has them from Kustomize 4 on.
-_LEAST_KUSTOMIZE = 4
+#: That of kubectl 1.27: older ones do not know all fields of the kustomizations.
+_LEAST_KUSTOMIZE = 5
 
 Manifest = dict[str, Any]
 #: The manifests of each folder that can be rendered.
