@@ -340,6 +340,30 @@ def test_the_operator_gets_the_alerts_and_grafana_the_dashboards(rendered: Rende
     assert {path.name: path.read_text() for path in folder.iterdir()} == dashboards["data"]
 
 
+def test_the_servers_of_the_trial_have_the_names_and_credentials_of_its_settings(
+    rendered: Rendered,
+) -> None:
+    # Given
+    manifests = rendered["trial"]
+    (settings,) = of_kind(manifests, "ConfigMap")
+    services = {
+        each["metadata"]["name"]: each["spec"]["ports"][0]["port"]
+        for each in of_kind(manifests, "Service")
+    }
+    store = urlsplit(settings["data"]["FORNADA_S3_ENDPOINT_URL"])
+    (redis,) = re.findall(r"^keep redis_url .*@(\w+):(\d+)", _PREPARE, re.MULTILINE)
+
+    # Then
+    assert services[store.hostname or ""] == store.port
+    assert services[redis[0]] == int(redis[1])
+    (server,) = (pod for name, pod in pods(manifests) if name == store.hostname)
+    environ = {each["name"]: each["value"] for each in container_of(server)["env"]}
+    assert (
+        settings["data"]["FORNADA_S3_ACCESS_KEY_ID"],
+        settings["data"]["FORNADA_S3_SECRET_ACCESS_KEY_FILE"],
+    ) == (environ["MINIO_ROOT_USER"], environ["MINIO_ROOT_PASSWORD_FILE"])
+
+
 def test_the_network_policy_lets_the_settings_servers_through(rendered: Rendered) -> None:
     for manifests, name, pod in _ours(rendered):
         (rule,) = (
