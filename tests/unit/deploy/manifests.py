@@ -16,6 +16,9 @@ FOLDER = Path(__file__).parents[3] / "deploy" / "k8s"
 #: That of kubectl 1.27: older ones do not know all fields of the kustomizations.
 _LEAST_KUSTOMIZE = 5
 
+#: The API groups of KEDA's and Prometheus's operators.
+OPERATORS = ("keda.sh/", "monitoring.coreos.com/")
+
 Manifest = dict[str, Any]
 #: The manifests of each folder that can be rendered.
 Rendered = dict[str, list[Manifest]]
@@ -68,6 +71,26 @@ def container_of(pod: Manifest) -> Manifest:
     (container,) = pod["spec"]["containers"]
     assert isinstance(container, dict)
     return container
+
+
+def ours(rendered: Rendered) -> Iterator[tuple[list[Manifest], str, Manifest]]:
+    """All of a folder's manifests, and the name and template of each pod of Fornada's in it."""
+    for folder, manifests in rendered.items():
+        if not folder.startswith("pools"):
+            for name, pod in pods(manifests):
+                if container_of(pod)["image"].startswith("fornada-"):
+                    yield manifests, name, pod
+
+
+def environ_of(manifests: list[Manifest], pod: Manifest) -> dict[str, str]:
+    """The environment of a pod's container, those of its config maps included."""
+    container = container_of(pod)
+    environ: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        for each in of_kind(manifests, "ConfigMap"):
+            if each["metadata"]["name"] == source["configMapRef"]["name"]:
+                environ |= each["data"]
+    return environ | {each["name"]: each["value"] for each in container.get("env", [])}
 
 
 def _run(*command: str) -> str:
