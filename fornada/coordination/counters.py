@@ -101,6 +101,8 @@ class JobCounters:
     deadline: datetime | None = None
     #: Of a small job.
     queue: str | None = None
+    #: What submitted it.
+    traceparent: str | None = None
 
     @property
     def is_known(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from fornada.coordination.job_index.interface import JobIndex
 from fornada.coordination.notices.interface import Notices
+from fornada.coordination.trace_links.interface import TraceLinks
 from fornada.coordination.worker_board.interface import WorkerBoard
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
@@ -212,7 +213,7 @@ class OpenJobs(Protocol):
         """Whether `holder` alone may do this with the job for the next `lease_s`."""
 
 
-class Recovery(OpenJobs, Protocol):
+class Recovery(OpenJobs, TraceLinks, Protocol):
     """How the reconciler of one queue finds lost work, and restores what was forgotten."""
 
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:

@@ -211,6 +211,11 @@ class Settings(DoorSettings):
         description="The address that metrics are served at; `0.0.0.0` for scrapers on other "
         "machines, in a network of yours.",
     )
+    traces: bool = Field(
+        default=False,
+        description="Whether processes make [traces](../operations/traces.md); where these go is "
+        "what OpenTelemetry's own variables say. Needs `fornada[traces]`.",
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

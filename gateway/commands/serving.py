@@ -9,6 +9,7 @@ from fornada import logs
 from fornada.commands.output import say
 from fornada.metrics.requirement import require_metrics
 from fornada.settings import Settings
+from fornada.tracing.export import export_traces
 from gateway.app import create_app
 from gateway.deployment import Deployment
 from gateway.server import serve
@@ -34,6 +35,7 @@ def gateway(host: str, port: int) -> None:
     """
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
+    end_traces = export_traces(settings, service="fornada-gateway")
     with contextlib.ExitStack() as held:
         metrics = None
         if settings.metrics_port is not None:
@@ -43,4 +45,4 @@ def gateway(host: str, port: int) -> None:
             metrics = held.enter_context(gateway_metrics(settings))
         app = create_app(Deployment.from_settings(settings, metrics=metrics))
         say(f"the gateway listens on http://{host}:{port}; its API is described at /docs", err=True)
-        serve(app, host=host, port=port)
+        serve(app, host=host, port=port, at_end=end_traces)

@@ -178,7 +178,10 @@ class Reconciler:
                 # Its manifest may be another one by now.
                 self._open.pop(job_id, None)
                 self._held_up.leave(job_id, exc)
-        self._sender.enqueue(self._fairly(self._held_up.paced(lost), room=room))
+        paced = self._held_up.paced(lost)
+        waiting = [job_id for job_id in paced if paced[job_id]]
+        traces = self._recovery.traces_of(waiting) if waiting and room else {}
+        self._sender.enqueue(self._fairly(paced, room=room), traces=traces)
 
     def _unclear(self, triage: Triage) -> set[str]:
         """Jobs to look at, as Redis alone does not say enough of them."""

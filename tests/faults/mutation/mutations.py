@@ -1234,8 +1234,11 @@ MUTATIONS = (
     Mutation(
         name="guard-passes-envelopes-on",
         path="fornada/queue/guard.py",
-        old="            return new_envelope(open_envelope(raw), queue=self._queue)\n",
-        new="            open_envelope(raw)\n            return raw\n",
+        old=(
+            "            return new_envelope(messages, queue=self._queue, "
+            "traceparent=traceparent)\n"
+        ),
+        new="            return raw\n",
         tests=(f"{_GUARD}nothing_of_a_strangers_envelope_reaches_celery",),
     ),
     Mutation(
@@ -1662,8 +1665,10 @@ MUTATIONS = (
         old="lost_count=len(job.seen.intersection(shards)),",
         new="lost_count=0,",
         tests=(
-            f"{_RECONCILER}listeners_hear_which_shards_were_lost_and_which_waited_for_room"
-            "[conditional-True]",
+            (
+                f"{_RECONCILER}listeners_hear_which_shards_were_lost_and_which_waited_for_room"
+                "[conditional-True]"
+            ),
         ),
     ),
     Mutation(
