@@ -51,6 +51,8 @@ _RECORDER = "tests/unit/fornada/metrics/test_recorder.py::test_"
 _SLOTS = "tests/unit/fornada/metrics/test_slots.py::test_"
 _BACKLOG_WATCH = "tests/unit/fornada/jobs/upkeep/test_backlog_watch.py::test_"
 _GATEWAY_METRICS = "tests/integration/gateway/test_metrics.py::test_"
+_FUZZED_QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
+_SPANS = "tests/unit/worker/shards/test_spans.py::test_"
 _PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
 _TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
@@ -1304,6 +1306,55 @@ MUTATIONS = (
         old="    return type(exc).__name__\n",
         new="    return str(exc)\n",
         tests=(f"{_LOGS}off_a_terminal_each_line_is_one_json_object",),
+    ),
+    Mutation(
+        name="same-line-written-again",
+        path="fornada/logs/once.py",
+        old="                known.left_out += 1\n                return False\n",
+        new="                known.left_out += 1\n",
+        tests=(
+            f"{_LOGS}lines_say_whose_they_are_and_the_same_one_is_written_once",
+            f"{_LOGS}a_line_that_comes_again_says_how_many_were_left_out",
+        ),
+    ),
+    Mutation(
+        name="lines-of-a-pool-are-nobodys",
+        path="fornada/parallel.py",
+        old="    return lambda wanted: context.copy().run(work, wanted)\n",
+        new="    return work\n",
+        tests=(f"{_LOGS}lines_say_whose_they_are_and_the_same_one_is_written_once",),
+        raises="KeyError",
+    ),
+    # Traces.
+    Mutation(
+        name="spans-quote-data",
+        path="fornada/tracing/otel.py",
+        old="            record_exception=False,\n",
+        new="",
+        tests=(f"{_SPANS}no_span_quotes_data[conditional]",),
+    ),
+    Mutation(
+        name="shards-not-linked",
+        path="worker/shards/spans.py",
+        old="                links=links,\n                is_root=True,\n",
+        new="                is_root=True,\n",
+        tests=(
+            f"{_SPANS}a_shard_is_linked_to_its_submission_and_has_its_stages_below[conditional]",
+        ),
+    ),
+    Mutation(
+        name="any-traceparent-goes-on",
+        path="fornada/queue/envelope.py",
+        old="checked_traceparent(envelope.headers.traceparent)",
+        new="envelope.headers.traceparent",
+        tests=(f"{_FUZZED_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
+    ),
+    Mutation(
+        name="later-shards-not-linked",
+        path="fornada/jobs/upkeep/reconciler.py",
+        old="self._fairly(paced, room=room), traces=traces",
+        new="self._fairly(paced, room=room)",
+        tests=(f"{_SPANS}what_is_enqueued_later_is_linked_as_well[conditional]",),
     ),
     # Models.
     Mutation(
