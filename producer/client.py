@@ -18,6 +18,8 @@ from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
+from fornada.tracing.interface import Value
+from fornada.tracing.opening import open_traces
 from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.images import ImageOptions
@@ -61,12 +63,16 @@ class Client(Jobs):
         deployment_keys = DeploymentKeys.from_settings(settings)
         decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
         jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
+        #: Spans of what callers ask for.
+        self.traces = open_traces(settings)
+        self._queue = settings.queue
         creator = JobCreator(
             jobs=jobs,
             coordination=coordination,
             sender=sender,
             settings=settings,
             deployment_keys=deployment_keys,
+            traces=self.traces,
             bucket=BucketCheck.from_settings(settings, objects=objects, coordination=coordination),
         )
         channel = channel or RedisCallChannel.from_settings(
@@ -85,6 +91,7 @@ class Client(Jobs):
             channel=channel,
             queue=settings.queue,
             deployment_keys=deployment_keys,
+            traces=self.traces,
         )
         #: What `predict` asks of workers; `AsyncClient` asks the same without a thread a call.
         self.predictions = Predictions(models=RecentModels(resolver=resolver), calls=calls)
@@ -241,7 +248,19 @@ class Client(Jobs):
         Raises:
             FornadaError: As `submit_many`.
         """
-        return self._submitter.submit_many(submissions, options)
+        attributes: dict[str, Value] = {
+            "messaging.system": "celery",
+            "messaging.operation.name": "submit",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": self._queue,
+            "fornada.model": options.model,
+        }
+        with self.traces.span("submit", kind="producer", attributes=attributes):
+            jobs = self._submitter.submit_many(submissions, options)
+            self.traces.note({"fornada.job_count": len(jobs)})
+            if len(jobs) == 1:
+                self.traces.note({"fornada.job_id": jobs[0].id})
+            return jobs
 
     def predict(
         self,
@@ -283,8 +302,11 @@ class Client(Jobs):
             BacklogFullError: A thousand calls are waiting already.
         """
         check_on_errors(errors)
-        found = self.predictions.predict(inputs, model=model, timeout_s=timeout_s, columns=columns)
-        return found.checked(errors)
+        with self.traces.span("predict", kind="client", attributes={"fornada.model": str(model)}):
+            found = self.predictions.predict(
+                inputs, model=model, timeout_s=timeout_s, columns=columns
+            )
+            return found.checked(errors)
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""

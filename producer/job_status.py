@@ -18,8 +18,8 @@ class JobStatus:
     ones are being computed, and `queued` are the rest. `items_ok`, `items_failed` and `shards_dead`
     are `None` while the job is open and Redis has lost its counts. `items_per_s` is the rate from
     submission to the last outcome, `eta_s` the time left at the rate since the first shard began.
-    `reason` says why a job ended as it did, why no worker takes one that is open, or what cannot be
-    read of one that is UNREADABLE.
+    `reason` says why a job ended as it did, why one that is open waits, or what cannot be read of
+    one that is UNREADABLE.
     """
 
     job_id: str

@@ -209,7 +209,13 @@ class InlineWorker:
         self._coordination = coordination
         self._predict = predict
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - nothing is sent
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,  # noqa: ARG002 - nothing is sent
+        traces: Mapping[str, str] | None = None,  # noqa: ARG002 - as above
+    ) -> None:
         """Compute the shards."""
         for message in messages:
             self._run(message)

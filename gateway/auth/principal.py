@@ -48,6 +48,13 @@ class Principal:
                 f"`fornada keys create NAME --scope {scope}`"
             )
 
+    def may_see_listed(self, manifest: JobManifest | None) -> bool:
+        """Whether it may see a job that is listed for its owner; `None` of one UNREADABLE."""
+        if manifest is None:
+            # Which queue it is in, nobody knows.
+            return self.is_admin or self.queues is None
+        return self.may_see(manifest)
+
     def may_see(self, manifest: JobManifest) -> bool:
         """Whether it may see the job."""
         own = manifest.owner == self.owner

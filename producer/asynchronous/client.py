@@ -213,7 +213,9 @@ class AsyncClient:
             )
         answer = None
         if items.columns:
-            answer = await self._answer(items, manifest, timeout_s)
+            about = {"fornada.model": str(manifest)}
+            with self._client.traces.span("predict", kind="client", attributes=about):
+                answer = await self._answer(items, manifest, timeout_s)
         if answer is not None and answer.file_bytes > _LARGE_BYTES:
             return await self._readers.run(CallResult.of, answer, items, model=manifest)
         return CallResult.of(answer, items, model=manifest)

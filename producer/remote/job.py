@@ -87,10 +87,10 @@ class RemoteJob:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 status = status_of(self._document)
+                why = "" if status.reason is None else f" ({status.reason})"
                 raise WaitTimeoutError(
                     f"job {self.id} has {status.shards_done} of {status.shards} shards after "
-                    f"{timeout_s:g} s; it continues, so wait again or see "
-                    f"`fornada jobs show {self.id}`"
+                    f"{timeout_s:g} s{why}; it continues, so wait again"
                 )
             time.sleep(min(pause_s, left_s))
             pause_s = min(_LAST_POLL_S, pause_s * 1.5)

@@ -101,7 +101,7 @@ class Survey:
     @property
     def is_whole(self) -> bool:
         """Whether nothing was left out."""
-        return self.shards == self.shards_done
+        return self.shards == self.shards_done and self.items == sum(e.items for e in self.seen)
 
 
 class Surveys:

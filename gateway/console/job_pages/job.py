@@ -45,6 +45,7 @@ def job(
         "job",
         view=view,
         source=source_of(view.manifest),
+        webhook=visit.webhook,
         formats=list(FORMATS),
         shard_counts=shard_counts(view),
         reads=reads,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from fornada.commands.router import main
 
@@ -108,6 +109,18 @@ def test_the_same_key_is_the_same_job(run: _Run) -> None:
     assert first == second
 
 
+@pytest.mark.parametrize("key", ["photos-1", "orders/7 of 9?#%", "Größe 日本", "../models"])
+def test_an_idempotency_key_finds_its_job_as_an_id_does(run: _Run, key: str) -> None:
+    job_id = _submitted(run, "--idempotency-key", key)
+
+    shown = run("jobs", "show", key, "--json")
+    lines = run("jobs", "results", key).out.splitlines()
+    verified = run("jobs", "verify", key, "--json")
+
+    assert (0, job_id) == (shown.code, json.loads(shown.out)["job_id"])
+    assert (6, 0) == (len(lines), verified.code)
+
+
 def test_jobs_are_listed_verified_and_counted(run: _Run) -> None:
     job_id = _submitted(run)
 
@@ -127,6 +140,22 @@ def test_items_are_predicted_at_once(run: _Run) -> None:
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert ["shirt"] * 4 + ["bag"] * 2 == [line["label"] for line in lines]
     assert ["bag"] == lines[-1]["top_labels"]
+
+
+def test_image_files_are_predicted_under_their_names(run: _Run, tmp_path: Path) -> None:
+    (tmp_path / "wardrobe").mkdir()
+    for name, level in (("a shirt.png", 0), ("bag 2.png", 2)):
+        Image.fromarray(np.full((2, 2), level, np.uint8)).save(tmp_path / "wardrobe" / name)
+    (tmp_path / "wardrobe" / "torn.jpg").write_bytes(b"\xff\xd8\xff no picture")
+
+    done = run("predict", "wardrobe", "--model", "looks@prod")
+
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert [("a shirt.png", "shirt"), ("bag 2.png", "bag"), ("torn.jpg", None)] == [
+        (line["item_id"], line["label"]) for line in lines
+    ]
+    assert (1, True) == (done.code, "1 item has no result" in done.err)
+    assert "image" in lines[-1]["error"]
 
 
 def test_errors_are_those_of_the_deployment(run: _Run, monkeypatch: pytest.MonkeyPatch) -> None:

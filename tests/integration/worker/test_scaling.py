@@ -61,7 +61,7 @@ def test_jobs_wait_for_a_first_worker_and_the_gateway_requeues_what_the_last_one
     def queued() -> set[int]:
         with deployment.redis() as server:
             found = server.lrange(deployment.settings.queue, 0, -1)
-        return {message.shard for raw in found for message in open_envelope(raw.encode())}
+        return {message.shard for raw in found for message in open_envelope(raw.encode()).messages}
 
     with _gateway(deployment):
         # given a job that no worker was there for

@@ -87,7 +87,13 @@ class Stage:
         )
         return job.id
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """Run shards, or keep them."""
         for message in messages:
             manifest = self.jobs.manifest(message.job_id)
