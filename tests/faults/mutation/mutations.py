@@ -22,6 +22,7 @@ _ASYNC_CLIENT = "tests/unit/producer/test_async_client.py::test_"
 _PREDICT_HTTP = "tests/integration/gateway/test_predict.py::test_"
 _OIP = "tests/integration/gateway/test_oip.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
+_FIGURES = "tests/unit/worker/shards/test_figures.py::test_"
 _SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
 _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
 _SUBMITTED = "tests/unit/producer/submitting/test_small_jobs.py::test_"
@@ -340,6 +341,30 @@ MUTATIONS = (
         old="if not self._exists(key):",
         new="if True:",
         tests=(f"{_FORGED}an_outcome_that_redis_forgot_is_not_replaced[key-unconditional]",),
+    ),
+    Mutation(
+        name="forged-figures-summed",
+        path="fornada/jobs/summary.py",
+        old="figures = fitting(outcome.figures, self.gives)",
+        new="figures = outcome.figures",
+        tests=(
+            f"{_FIGURES}forged_predictions_of_no_such_output_are_left_out[conditional]",
+            f"{_FIGURES}forged_predictions_of_no_such_output_are_left_out[unconditional]",
+        ),
+    ),
+    Mutation(
+        name="partial-cost-told",
+        path="fornada/figures/shards.py",
+        old="        cost = None\n",
+        new="        cost = self.cost\n",
+        tests=(f"{_FIGURES}a_cost_is_told_only_if_every_shard_has_one[conditional]",),
+    ),
+    Mutation(
+        name="predictions-shown-without-scope",
+        path="gateway/api/job_document.py",
+        old="if figures is not None and not with_results:",
+        new="if False:",
+        tests=(f"{_GATEWAY_JOBS}what_was_predicted_is_for_keys_that_may_read_results",),
     ),
     Mutation(
         name="digest-not-verified",
