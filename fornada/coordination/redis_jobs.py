@@ -243,6 +243,7 @@ class RedisOpenJobs:
     @translated
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         lost: dict[str, Sequence[int]] = {}
+        seen: dict[str, Sequence[int]] = {}
         states: dict[str, set[str]] = {"unclear": set(), "other": set()}
         for start in range(0, len(job_ids), _JOBS_PER_CALL):
             some = job_ids[start : start + _JOBS_PER_CALL]
@@ -251,12 +252,12 @@ class RedisOpenJobs:
                 keys=flat((job.job, job.done, job.leases, job.enqueued) for job in jobs),
                 args=[self._queue, round(patience_s * 1000), self._lease_ms],
             )
-            for place, state, shards in found:
+            for place, state, shards, begun in found:
                 if state == "lost":
-                    lost[some[place]] = shards
+                    lost[some[place]], seen[some[place]] = shards, begun
                 else:
                     states[state].add(some[place])
-        return Triage(lost=lost, unclear=states["unclear"], others=states["other"])
+        return Triage(lost=lost, seen=seen, unclear=states["unclear"], others=states["other"])
 
     @translated
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:

@@ -37,6 +37,8 @@ OWN_PREFIXES = (
 REPORT_PAGE = "report.html"
 #: How many training items each class has, as a JSON object, beside the artifact.
 TRAINING_CLASSES = "training-classes.json"
+#: What the model predicts for its test items, beside the artifact.
+REFERENCE = "reference.json"
 
 #: Shards per prefix of outcomes; S3 lists as many in one page.
 _BLOCK_SHARDS = 1000

@@ -74,7 +74,8 @@ def retry_failed(visit: TheJobVisit, deployment: TheDeployment) -> RedirectRespo
     """Run again what failed, as a new job."""
     source = visit.change()
     deployment.webhooks.carry_over(source, retry_id(source.job_id))
-    return _to(f"/jobs/{deployment.client.retry_failed(source.job_id).id}")
+    admit = deployment.quotas.admission(visit.principal)
+    return _to(f"/jobs/{deployment.client.retry_failed(source.job_id, admit=admit).id}")
 
 
 @router.post("/verify", dependencies=[FormChecked])

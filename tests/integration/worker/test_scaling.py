@@ -47,7 +47,7 @@ def _queued(deployment: Any) -> set[int]:
     """The shards with a message in the queue."""
     with deployment.redis() as server:
         found = server.lrange(deployment.settings.queue, 0, -1)
-    return {message.shard for raw in found for message in open_envelope(raw.encode())}
+    return {message.shard for raw in found for message in open_envelope(raw.encode()).messages}
 
 
 def test_without_workers_jobs_wait_and_the_gateway_requeues_what_a_dead_one_held(

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +249,13 @@ def test_a_worker_survives_a_wiped_broker(at_work: AtWork, images: np.ndarray) -
 class _LosingSender:
     """A `Sender` whose messages are lost."""
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """Lose them."""
 
     def reserved(self) -> set[ShardMessage]:

@@ -35,6 +35,8 @@ _FIELDS = {
         "triggers",
     },
     "TriggerAuthentication": {"secretTargetRef"},
+    "PodMonitor": {"jobLabel", "selector", "podMetricsEndpoints"},
+    "PrometheusRule": {"groups"},
 }
 _SECRETS = "/run/secrets/fornada/"
 #: Made when they are first needed: by `deploy/prepare.sh`, and by `fornada keys create`.
@@ -66,7 +68,8 @@ def _ours(rendered: Rendered) -> Iterator[tuple[list[Manifest], str, Manifest]]:
 
 
 def test_manifests_follow_the_schemas_of_kubernetes(rendered: Rendered) -> None:
-    assert {"base", "overlays/keda", "overlays/gpu", "pools/openvino", "trial"} < set(rendered)
+    overlays = {f"overlays/{name}" for name in ("gpu", "keda", "monitoring")}
+    assert {"base", *overlays, "pools/openvino", "trial"} < set(rendered)
     valid: list[Manifest] = []
     for folder, manifests in rendered.items():
         for each in manifests:
@@ -254,7 +257,8 @@ def test_the_scaler_reads_a_number_that_the_gateway_tells(
     host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
     assert (host, service["spec"]["ports"][0]["port"]) == (url.hostname, url.port)
     assert host in settings["data"]["FORNADA_GATEWAY_HOSTS"].split(",")
-    answer = gateway_api["paths"][url.path]["get"]["responses"]["200"]["content"]
+    asked = gateway_api["paths"][url.path]["get"]
+    answer = asked["responses"]["200"]["content"]
     schema = answer["application/json"]["schema"]
     for part in trigger["metadata"]["valueLocation"].split("."):
         schema = _resolved(gateway_api, _resolved(gateway_api, schema)["properties"][part])
@@ -267,6 +271,9 @@ def test_the_scaler_reads_a_number_that_the_gateway_tells(
     )
     # What KEDA decides is not undone by the next `apply`.
     assert "replicas" not in pool["spec"]
+    queue = _environ(manifests, pool["spec"]["template"])["FORNADA_QUEUE"]
+    assert f"queue={queue}" == url.query
+    assert "queue" in {each["name"] for each in asked["parameters"]}
 
 
 def test_the_scaler_sends_a_key_as_the_gateway_takes_it(rendered: Rendered) -> None:
@@ -280,6 +287,57 @@ def test_the_scaler_sends_a_key_as_the_gateway_takes_it(rendered: Rendered) -> N
     (reference,) = authentication["spec"]["secretTargetRef"]
     assert "token" == reference["parameter"]
     assert reference["key"] in _SECRET_KEYS[reference["name"]]
+
+
+def test_prometheus_scrapes_every_gateway_and_worker(rendered: Rendered) -> None:
+    # Given
+    manifests = rendered["overlays/monitoring"]
+    (monitor,) = of_kind(manifests, "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    policies = of_kind(manifests, "NetworkPolicy")
+
+    for name in ("fornada-gateway", "fornada-worker"):
+        # When
+        (pod,) = (pod for each, pod in pods(manifests) if each == name)
+        settings = Settings.from_env(
+            {
+                variable: value
+                for variable, value in _environ(manifests, pod).items()
+                if variable.startswith("FORNADA_METRICS")
+            }
+        )
+
+        # Then
+        ports = {each["name"]: each["containerPort"] for each in container_of(pod)["ports"]}
+        assert ("0.0.0.0", ports[endpoint["port"]]) == (
+            settings.metrics_host,
+            settings.metrics_port,
+        )
+        labels = pod["metadata"]["labels"]
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        assert name == labels[monitor["spec"]["jobLabel"]]
+        allowed = [
+            port["port"]
+            for policy in policies
+            if policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+            for rule in policy["spec"].get("ingress", [])
+            for port in rule["ports"]
+        ]
+        assert endpoint["port"] in allowed
+
+
+def test_the_operator_gets_the_alerts_and_grafana_the_dashboards(rendered: Rendered) -> None:
+    manifests = rendered["overlays/monitoring"]
+    (rule,) = of_kind(manifests, "PrometheusRule")
+    (dashboards,) = (
+        each
+        for each in of_kind(manifests, "ConfigMap")
+        if "grafana_dashboard" in each["metadata"].get("labels", {})
+    )
+
+    assert yaml.safe_load((_ROOT / "deploy/prometheus/rules.yml").read_text()) == rule["spec"]
+    folder = _ROOT / "deploy/grafana/dashboards"
+    assert {path.name: path.read_text() for path in folder.iterdir()} == dashboards["data"]
 
 
 def test_the_network_policy_lets_the_settings_servers_through(rendered: Rendered) -> None:
