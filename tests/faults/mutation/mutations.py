@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 _SERVICE = "tests/unit/worker/shards/test_service.py::test_"
+_CELERY_QUEUE = "tests/integration/fornada/test_celery_queue.py::test_"
+_LOOKS = "tests/unit/fornada/jobs/upkeep/test_looks.py::test_"
+_BACKLOG = "tests/integration/gateway/test_backlog.py::test_"
 _RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
 _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
@@ -665,7 +668,38 @@ MUTATIONS = (
         new="first_byte=0,",
         tests=(f"{_SHARD_FILES}ranges_of_archives_of_others_are_checked_by_their_etag",),
     ),
+    # Messages, and the work that is left.
+    Mutation(
+        name="lost-trip-not-repeated",
+        path="fornada/queue/celery_queue.py",
+        old="raise (exc.__cause__ or exc) from None",
+        new="return",
+        tests=(f"{_CELERY_QUEUE}messages_go_many_in_a_round_trip_and_again_if_its_answer_is_lost",),
+    ),
+    Mutation(
+        name="running-shards-are-no-work",
+        path="producer/upkeep/backlog.py",
+        old="return self.waiting + self.queued + self.reserved + self.running",
+        new="return self.waiting + self.queued + self.reserved",
+        tests=(f"{_BACKLOG}running_shards_and_waiting_calls_count_as_work_of_their_queue",),
+    ),
+    Mutation(
+        name="waiting-calls-are-no-work",
+        path="producer/upkeep/backlog.py",
+        old="return self.total.shards + self.calls",
+        new="return self.total.shards",
+        tests=(f"{_BACKLOG}running_shards_and_waiting_calls_count_as_work_of_their_queue",),
+    ),
     # The reconciler.
+    Mutation(
+        name="full-blocks-never-listed-again",
+        path="fornada/jobs/upkeep/looks.py",
+        old="job.stored = done if len(done) < count else set()",
+        new="job.stored = done",
+        tests=(
+            f"{_LOOKS}an_outcome_that_is_gone_when_its_job_is_to_end_is_missed_by_the_next_look",
+        ),
+    ),
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/upkeep/reconciler.py",
