@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from fornada.coordination.redis import RedisCoordination
+from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.queue.celery_queue import CelerySender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
@@ -21,6 +23,8 @@ from model_store.store import ModelStore
 from producer.asynchronous.client import AsyncClient
 from producer.client import Client
 
+_KEPT_MANIFESTS = 512
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deployment:
@@ -37,6 +41,8 @@ class Deployment:
     backlogs: Backlogs
     sessions: Sessions
     prefixes: InputPrefixes
+    #: Of the jobs that were looked at last, read once for pages and for reconcilers.
+    manifests: Manifests
     webhooks: Webhooks
     #: Keep jobs going where no worker runs; none in front of a deployment in memory.
     reconcilers: HostedReconcilers | None = None
@@ -49,6 +55,7 @@ class Deployment:
         objects: ObjectStore,
         client: Client,
         identity: Identity,
+        manifests: Manifests | None = None,
         reconcilers: HostedReconcilers | None = None,
     ) -> Self:
         """The deployment whose store, client and callers are given."""
@@ -63,6 +70,7 @@ class Deployment:
             backlogs=Backlogs(client=client, objects=objects),
             sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
+            manifests=manifests or _manifests_of(objects),
             webhooks=Webhooks.of(settings, objects=objects, coordination=client.coordination),
             reconcilers=reconcilers,
         )
@@ -78,12 +86,16 @@ class Deployment:
             settings=settings,
         )
         identity = Identity.from_settings(settings, api_keys=ApiKeys(objects=objects))
+        manifests = _manifests_of(objects)
         return cls.of(
             settings,
             objects=objects,
             client=client,
             identity=identity,
-            reconcilers=HostedReconcilers.from_settings(settings, objects=objects),
+            manifests=manifests,
+            reconcilers=HostedReconcilers.from_settings(
+                settings, objects=objects, manifests=manifests
+            ),
         )
 
     @property
@@ -91,3 +103,7 @@ class Deployment:
         """Names by which browsers and services reach the gateway."""
         named = self.settings.gateway_hosts
         return list(LOOPBACK_HOSTS) if named is None else [n.strip() for n in named.split(",")]
+
+
+def _manifests_of(objects: ObjectStore) -> Manifests:
+    return Manifests(jobs=JobStore(objects=objects), kept_jobs=_KEPT_MANIFESTS)

@@ -54,7 +54,7 @@ class HostedReconcilers:
         self,
         settings: Settings,
         *,
-        jobs: JobStore,
+        manifests: Manifests,
         coordination: Coordination,
         reconciler_of: Callable[[str], Reconciler],
     ) -> None:
@@ -62,12 +62,12 @@ class HostedReconcilers:
 
         Args:
             settings: The deployment's.
-            jobs: The store.
+            manifests: Those of open jobs say in which queue they are.
             coordination: Redis, for the queue that the settings name.
             reconciler_of: Makes the reconciler of a queue.
         """
         self._own_queue = settings.queue
-        self._jobs = jobs
+        self._manifests = manifests
         self._coordination = coordination
         self._reconciler_of = reconciler_of
         self._repeated = Repeated()
@@ -78,7 +78,9 @@ class HostedReconcilers:
         self._queues: dict[str, str] = {}
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, objects: ObjectStore) -> Self:
+    def from_settings(
+        cls, settings: Settings, *, objects: ObjectStore, manifests: Manifests
+    ) -> Self:
         """Hosts of the queues of the deployment that `settings` name."""
         deployment_keys = DeploymentKeys.from_settings(settings)
         own = RedisCoordination.from_settings(settings)
@@ -87,7 +89,6 @@ class HostedReconcilers:
             decisions=SignedDecisions(own, deployment_keys=deployment_keys),
             prefixes=InputPrefixes.from_settings(settings),
         )
-        manifests = Manifests(jobs=jobs)
         holder = f"gateway-{socket.gethostname()}-{secrets.token_hex(4)}"
 
         def reconciler_of(queue: str) -> Reconciler:
@@ -109,7 +110,7 @@ class HostedReconcilers:
                 events=LOGGED,
             )
 
-        return cls(settings, jobs=jobs, coordination=own, reconciler_of=reconciler_of)
+        return cls(settings, manifests=manifests, coordination=own, reconciler_of=reconciler_of)
 
     def start(self) -> None:
         """Start."""
@@ -173,7 +174,7 @@ class HostedReconcilers:
 
     def _queue_of(self, job_id: str) -> str | None:
         try:
-            return self._jobs.manifest(job_id).queue_name
+            return self._manifests.get(job_id).queue_name
         except (JobNotFoundError, MessageError):
             # It may be written a moment later.
             return None
