@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 from fornada.coordination.redis import RedisCoordination
 from fornada.events import LOGGED, Events
+from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.queue.celery_queue import CelerySender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     # Imports an optional package.
     from fornada.metrics.process import ProcessMetrics
 
+_KEPT_MANIFESTS = 512
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deployment:
@@ -43,6 +47,8 @@ class Deployment:
     backlogs: Backlogs
     sessions: Sessions
     prefixes: InputPrefixes
+    #: Of the jobs that were looked at last, read once for pages and for reconcilers.
+    manifests: Manifests
     webhooks: Webhooks
     #: Keep jobs going where no worker runs; none in front of a deployment in memory.
     reconcilers: HostedReconcilers | None = None
@@ -59,6 +65,7 @@ class Deployment:
         objects: ObjectStore,
         client: Client,
         identity: Identity,
+        manifests: Manifests | None = None,
         reconcilers: HostedReconcilers | None = None,
         metrics: "ProcessMetrics | None" = None,
     ) -> Self:
@@ -75,6 +82,7 @@ class Deployment:
             backlogs=Backlogs(client=client, objects=objects),
             sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
+            manifests=manifests or _manifests_of(objects),
             webhooks=Webhooks.of(
                 settings, objects=objects, coordination=client.coordination, events=events
             ),
@@ -95,13 +103,19 @@ class Deployment:
             settings=settings,
         )
         identity = Identity.from_settings(settings, api_keys=ApiKeys(objects=objects))
+        manifests = _manifests_of(objects)
         return cls.of(
             settings,
             objects=objects,
             client=client,
             identity=identity,
+            manifests=manifests,
             reconcilers=HostedReconcilers.from_settings(
-                settings, objects=objects, events=events, counts_backlogs=metrics is not None
+                settings,
+                objects=objects,
+                manifests=manifests,
+                events=events,
+                counts_backlogs=metrics is not None,
             ),
             metrics=metrics,
         )
@@ -116,3 +130,7 @@ class Deployment:
 def heard_by(metrics: "ProcessMetrics | None") -> Events:
     """What is told to the log, and to metrics if there are any."""
     return LOGGED if metrics is None else Events(LOGGED.tell, metrics.hear)
+
+
+def _manifests_of(objects: ObjectStore) -> Manifests:
+    return Manifests(jobs=JobStore(objects=objects), kept_jobs=_KEPT_MANIFESTS)
