@@ -16,6 +16,7 @@ from gateway.auth.sessions import Sessions
 from gateway.backlogs import Backlogs
 from gateway.http.origins import LOOPBACK_HOSTS
 from gateway.reconcilers import HostedReconcilers
+from gateway.waited_for import WaitedForStore
 from gateway.webhooks.service import Webhooks
 from model_store.store import ModelStore
 from producer.asynchronous.client import AsyncClient
@@ -70,7 +71,9 @@ class Deployment:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The deployment that `settings` name; nothing is contacted yet."""
-        objects = open_store(settings)
+        objects = WaitedForStore(
+            open_store(settings), fails_soon=open_store(settings, fails_soon=True)
+        )
         client = Client(
             objects=objects,
             coordination=RedisCoordination.from_settings(settings),
