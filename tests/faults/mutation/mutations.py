@@ -65,7 +65,7 @@ _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _GATEWAY_INPUTS = "tests/integration/gateway/test_inputs.py::test_"
 _GATEWAY_RESULTS = "tests/integration/gateway/test_results.py::test_"
 _GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
-_LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
+_LOOK_TIMES = "tests/unit/producer/following/test_waiting.py::test_"
 _WAITING = "tests/integration/producer/test_waiting.py::test_"
 _DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
 _GATEWAY_EVENTS = "tests/integration/gateway/test_events.py::test_"
@@ -1616,7 +1616,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="ends-not-looked-for-unless-told",
-        path="producer/waiting.py",
+        path="producer/following/waiting.py",
         old="            return LOOK_EVERY_S\n",
         new="            return 3600.0\n",
         tests=(f"{_WAITING}an_end_that_nobody_tells_is_seen_by_a_look_now_and_then",),
@@ -1624,7 +1624,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="every-notice-of-an-end-followed",
-        path="producer/waiting.py",
+        path="producer/following/waiting.py",
         old="self._doubts_until = self._monotonic() + self._doubt_s",
         new="self._doubts_until = self._monotonic()",
         tests=(f"{_LOOK_TIMES}ends_that_others_invent_cost_few_looks",),
