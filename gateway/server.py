@@ -1,7 +1,9 @@
 """Serve the gateway until a signal ends it."""
 
+import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -24,7 +26,11 @@ class GatewayServer(uvicorn.Server):
     uvicorn closes a connection once all is sent, however long its client reads nothing.
     """
 
-    def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
+    def __init__(
+        self, app: FastAPI, *, host: str, port: int, at_end: Callable[[], object] = lambda: None
+    ) -> None:
+        """`at_end` is called after the last request, before a signal ends the process."""
+        self._at_end = at_end
         self._live: LiveJobs = app.state.live
         config = uvicorn.Config(
             app,
@@ -62,20 +68,24 @@ class GatewayServer(uvicorn.Server):
         """End all connections."""
         self._live.close()
         await super().shutdown(sockets)
+        await asyncio.to_thread(self._at_end)
 
 
-def serve(app: FastAPI, *, host: str, port: int) -> None:
+def serve(
+    app: FastAPI, *, host: str, port: int, at_end: Callable[[], object] = lambda: None
+) -> None:
     """Serve `app`; return once a signal has ended it and its requests are answered.
 
     Args:
         app: The gateway.
         host: The address to listen on.
         port: Its port.
+        at_end: Called after the last request.
 
     Raises:
         StackError: It did not start.
     """
-    server = GatewayServer(app, host=host, port=port)
+    server = GatewayServer(app, host=host, port=port, at_end=at_end)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
