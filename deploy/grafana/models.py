@@ -54,7 +54,10 @@ MODELS = Dashboard(
             "that are prepared differently.",
             unit="percentunit",
             maximum=1,
-            queries={f"{_by_version(f'{_SURE}_sum')} / {_by_version(f'{_SURE}_count')}": _VERSION},
+            queries={
+                f"{_by_version(f'{_SURE}_sum', by=_OUTPUT)}"
+                f" / {_by_version(f'{_SURE}_count', by=_OUTPUT)}": _VERSION_AND_OUTPUT
+            },
         ),
         Panel(
             title="Unsure items",
