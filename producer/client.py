@@ -10,6 +10,7 @@ from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
+from fornada.figures.drift import Drift
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
@@ -35,6 +36,7 @@ from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import ItemIds, Options, Submission
 from producer.submitting.submitter import Submitter
+from producer.upkeep.drift import drift_from_job, drift_from_model
 
 
 class Client(Jobs):
@@ -315,6 +317,24 @@ class Client(Jobs):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def drift(self, job_id: str, *, against: str | None = None) -> Drift:
+        """How far the predictions of an ended job are from what is expected of its model.
+
+        Args:
+            job_id: The job.
+            against: Another job of the same outputs to compare it with, in place of what the model
+                predicted for its test items.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            JobStateError: One has not ended.
+            DriftUnknownError: There are no figures of one of the two.
+        """
+        manifest = self.job(job_id).manifest
+        if against is None:
+            return drift_from_model(manifest, jobs=self._jobs, models=self._models)
+        return drift_from_job(manifest, self.job(against).manifest, jobs=self._jobs)
 
     def model(self, model: str) -> ModelManifest:
         """The manifest of `model` (as in `submit`): what it takes and gives.

@@ -22,6 +22,7 @@ from producer.job_status import JobStatus, unreadable_status
 from producer.listing.newest import list_jobs
 from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
+from producer.queues import Queues
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlogs_of, open_job_ids, readable_manifests
 from producer.upkeep.retention import delete_job, purge
@@ -47,6 +48,7 @@ class Jobs:
         self._sender = sender
         self._creator = creator
         self._clock = ServerClock(coordination)
+        self._queues = Queues(coordination)
 
     @property
     def coordination(self) -> Coordination:
@@ -160,12 +162,17 @@ class Jobs:
         self._creator.enqueue(job.manifest, lost)
         return job
 
-    def retry_failed(self, job_id: str) -> Job:
+    def retry_failed(self, job_id: str, *, admit: Callable[[int], None] | None = None) -> Job:
         """Run the failed items of an ended job again, and its missing shards, as a new job.
 
         Its id is the job's with `-retry` appended, so calling again returns the same job. Images
         are not copied; item ids and numbers are those of the first job. Items that could not be
         read when they were submitted are left out.
+
+        Args:
+            job_id: The ended job.
+            admit: Called with the number of items before there is a new job; raises if there may
+                be none.
 
         Raises:
             JobNotFoundError: There is no such job.
@@ -177,6 +184,8 @@ class Jobs:
             # Perhaps of an older version, which would be written otherwise today.
             return self._as_job(existing)
         manifest = self._new_now(retry_of(source, jobs=self._jobs))
+        if admit is not None:
+            admit(manifest.item_count)
         return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
 
     def verify(
@@ -271,4 +280,4 @@ class Jobs:
             return None if at is None else unreadable_status(job_id, str(exc), created_at=at)
 
     def _as_job(self, manifest: JobManifest) -> Job:
-        return Job(manifest, jobs=self._jobs, coordination=self._coordination)
+        return Job(manifest, jobs=self._jobs, coordination=self._coordination, queues=self._queues)

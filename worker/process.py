@@ -14,11 +14,12 @@ from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
-from fornada.events import LOGGED, Events
+from fornada.events import LOGGED, Events, Listener
 from fornada.events.processes import WorkerStarted, WorkerStopped
 from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.backlog_watch import BacklogWatch, Host, WatchedHost
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.reconciler import Reconciler
@@ -95,7 +96,8 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
 
     threading.excepthook = partial(_end_for_want_of_memory, end_process=end_process)
     work = Work()
-    events = Events(events.tell, work.hear)
+    recorder = _recorder(settings)
+    events = Events(events.tell, work.hear, *recorder)
     spans = ShardSpans(open_traces(settings), queue=settings.queue) if settings.traces else None
     if spans is not None:
         events = Events(events.tell, spans.hear)
@@ -135,7 +137,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
 
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=expect_stop)
     celery_app.add_growth(app, concurrency)
-    reconciler = _reconciler(shared, CelerySender(app))
+    reconciler = _reconciler(shared, CelerySender(app), counts_backlog=bool(recorder))
     predict_server = _predict_server(shared, models, end_process=end_process)
     reporter = Reporter(
         shared.coordination,
@@ -167,6 +169,18 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         models.close()
         events.tell(WorkerStopped(worker=worker))
         end_traces()
+
+
+def _recorder(settings: Settings) -> list[Listener]:
+    """Counts what happens, for the supervisor to serve, if metrics are asked for."""
+    if settings.metrics_port is None:
+        return []
+    from fornada.metrics.instrument import Role  # noqa: PLC0415 - optional package
+    from fornada.metrics.recorder import Recorder  # noqa: PLC0415 - as above
+    from fornada.metrics.slots import slot_registry  # noqa: PLC0415 - as above
+
+    registry = slot_registry(os.environ)
+    return [] if registry is None else [Recorder(Role.WORKER, registry=registry).hear]
 
 
 def _open(settings: Settings, *, threads: int, events: Events, worker: str) -> _Shared:
@@ -261,8 +275,8 @@ def _service(shared: _Shared, models: ModelCache, decoders: DecoderPool) -> Shar
     )
 
 
-def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
-    return Reconciler(
+def _reconciler(shared: _Shared, sender: Sender, *, counts_backlog: bool) -> Host:
+    reconciler = Reconciler(
         jobs=shared.jobs,
         manifests=shared.manifests,
         recovery=shared.coordination,
@@ -275,6 +289,17 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
+    if not counts_backlog:
+        return reconciler
+    watch = BacklogWatch(
+        queue=shared.settings.queue,
+        is_leading=lambda: reconciler.is_leading,
+        jobs=shared.jobs,
+        open_jobs=shared.coordination,
+        sender=sender,
+        events=shared.events,
+    )
+    return WatchedHost(reconciler, watch)
 
 
 def _untraced(

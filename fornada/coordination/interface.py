@@ -90,6 +90,8 @@ class Triage:
 
     #: Small job → its shards that are neither done, leased nor enqueued.
     lost: Mapping[str, Sequence[int]]
+    #: Small job → those of them that were begun or enqueued once, and did not only wait for room.
+    seen: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
     #: Jobs that are over, or that Redis knows too little about.
     unclear: AbstractSet[str]
     #: Jobs of other queues, as far as Redis knows.
@@ -122,6 +124,24 @@ class Progress:
     at: datetime | None = field(default=None, compare=False)
     #: Process that could not go on with the job of late → why.
     held_up: Mapping[str, str] = field(default_factory=dict)
+
+    def unfinished(self, shard_count: int, *, reserved: AbstractSet[int]) -> dict[str, set[int]]:
+        """The shards without an outcome, each once, by where they are.
+
+        Args:
+            shard_count: Of the job.
+            reserved: Shards whose messages workers have taken, begun or not.
+
+        Returns:
+            `waiting`: not enqueued, or their message was lost. `queued`. `reserved`: taken by a
+            worker and not begun. `running`.
+        """
+        left = set(range(shard_count)) - self.done
+        running = left & self.running
+        held = left & reserved - running
+        queued = left & self.enqueued.keys() - held
+        waiting = left - running - held - queued
+        return {"waiting": waiting, "queued": queued, "reserved": held, "running": running}
 
 
 class OpenJobs(Protocol):

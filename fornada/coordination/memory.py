@@ -228,9 +228,7 @@ class InMemoryCoordination(
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         with self._memory.lock:
             jobs = {job_id: self._memory.jobs[job_id] for job_id in job_ids}
-            others = {
-                job_id for job_id, job in jobs.items() if job.queue not in {None, self._queue}
-            }
+            others = {j for j, job in jobs.items() if job.queue not in {None, self._queue}}
             asker = self._asker()
             found = {
                 job_id: jobs[job_id].lost(asker, patience_s=patience_s)
@@ -238,6 +236,7 @@ class InMemoryCoordination(
             }
         return Triage(
             lost={job_id: shards for job_id, shards in found.items() if shards},
+            seen={j: jobs[j].seen(shards or ()) for j, shards in found.items()},
             unclear={job_id for job_id, shards in found.items() if shards is None},
             others=others,
         )

@@ -47,8 +47,11 @@ _BUCKET_ID = "tests/unit/fornada/jobs/test_bucket_id.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
-_FUZZED_QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _SPANS = "tests/unit/worker/shards/test_spans.py::test_"
+_RECORDER = "tests/unit/fornada/metrics/test_recorder.py::test_"
+_SLOTS = "tests/unit/fornada/metrics/test_slots.py::test_"
+_BACKLOG_WATCH = "tests/unit/fornada/jobs/upkeep/test_backlog_watch.py::test_"
+_GATEWAY_METRICS = "tests/integration/gateway/test_metrics.py::test_"
 _PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
 _TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
@@ -1343,7 +1346,7 @@ MUTATIONS = (
         path="fornada/queue/envelope.py",
         old="checked_traceparent(envelope.headers.traceparent)",
         new="envelope.headers.traceparent",
-        tests=(f"{_FUZZED_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
+        tests=(f"{_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
     ),
     Mutation(
         name="later-shards-not-linked",
@@ -1676,5 +1679,62 @@ MUTATIONS = (
         new="if False]",
         tests=(f"{_ASYNC_CLIENT}a_call_that_is_late_ends_in_time_and_the_others_go_on",),
         raises="TimeoutError",
+    ),
+    # Metrics.
+    Mutation(
+        name="metrics-in-files-of-each-process",
+        path="fornada/metrics/slots.py",
+        old="made_for(lambda: _PROCESS)",
+        new="made_for(lambda: str(os.getpid()))",
+        tests=(f"{_SLOTS}counts_of_killed_processes_stay_and_their_successors_count_on",),
+    ),
+    Mutation(
+        name="metrics-of-what-a-dead-process-was",
+        path="fornada/metrics/slots.py",
+        old="if isinstance(event, WorkerEnded):",
+        new="if False:",
+        tests=(f"{_SLOTS}counts_of_killed_processes_stay_and_their_successors_count_on",),
+    ),
+    Mutation(
+        name="backlog-of-one-who-leads-no-more",
+        path="fornada/metrics/recorder.py",
+        old="if queue not in self._led:",
+        new="self._led.setdefault(queue, set())\n            if False:",
+        tests=(f"{_RECORDER}only_the_leader_of_a_queue_tells_of_it[worker]",),
+    ),
+    Mutation(
+        name="backlog-of-other-queues",
+        path="fornada/jobs/upkeep/backlog_watch.py",
+        old="if job.queue == self._queue}",
+        new="}",
+        tests=(f"{_BACKLOG_WATCH}jobs_that_ended_or_are_of_other_queues_count_for_nothing",),
+    ),
+    Mutation(
+        name="lost-shards-count-as-waiting",
+        path="fornada/jobs/upkeep/reconciler.py",
+        old="lost_count=len(job.seen.intersection(shards)),",
+        new="lost_count=0,",
+        tests=(f"{_RECONCILER}listeners_hear_which_shards_were_lost[conditional-True]",),
+    ),
+    Mutation(
+        name="shards-that-others-committed-count",
+        path="worker/shards/commits.py",
+        old="if each.outcome.attempt != each.attempt.run.attempt:",
+        new="if False:",
+        tests=(f"{_SERVICE}the_outcome_of_the_attempt_that_came_first_holds[conditional]",),
+    ),
+    Mutation(
+        name="metrics-by-path",
+        path="gateway/http/measured.py",
+        old="return path or OTHER",
+        new='return str(scope["path"])',
+        tests=(f"{_GATEWAY_METRICS}answers_count_by_the_template_of_their_route",),
+    ),
+    Mutation(
+        name="metrics-without-the-scope",
+        path="gateway/api/system.py",
+        old="    caller.require(Scope.METRICS_READ)\n",
+        new="",
+        tests=(f"{_GATEWAY_METRICS}a_key_without_the_scope_reads_no_metrics",),
     ),
 )

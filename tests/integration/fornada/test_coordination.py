@@ -399,7 +399,8 @@ def test_what_has_another_type_in_redis_is_as_good_as_lost(redis_url: str, name:
                 getattr(client, kind)(key, "x")
 
                 # when a reconciler leads, and everything is done with a job
-                coordination.beat("a", after=None, step_s=0)
+                last = coordination.beat("a", after=None, step_s=0)
+                coordination.beat("a", after=last, step_s=0)
                 coordination.rebuild_open_jobs(["job"])
                 coordination.open_job("job", new=True)
                 coordination.stamp(b"bucket")

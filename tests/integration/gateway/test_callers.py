@@ -199,6 +199,20 @@ def test_a_quota_counts_the_items_of_open_jobs_and_of_no_other_owner() -> None:
         client.job(first["id"]).cancel()
         assert "QUEUED" == submit(shop, "c")["state"]
 
+        def retry(job_id: str) -> dict[str, Any]:
+            headers = {"Authorization": f"Bearer {shop}"}
+            found: dict[str, Any] = http.post(
+                f"/v1/jobs/{job_id}/retry-failed", headers=headers
+            ).json()
+            return found
+
+        # What is run again counts, once.
+        assert "RateExceededError" == retry(first["id"])["code"]
+        client.job(second["id"]).cancel()
+        again = retry(first["id"])
+        assert ("QUEUED", again["id"]) == (again["state"], retry(first["id"])["id"])
+        assert "RateExceededError" == retry(second["id"])["code"]
+
 
 def test_a_quota_counts_what_is_computed_again(caller_of: CallerOf) -> None:
     allowed = caller_of(Scope.JOBS_WRITE, Scope.JOBS_READ)
