@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 _SERVICE = "tests/unit/worker/shards/test_service.py::test_"
+_CELERY_QUEUE = "tests/integration/fornada/test_celery_queue.py::test_"
+_LOOKS = "tests/unit/fornada/jobs/upkeep/test_looks.py::test_"
+_BACKLOG = "tests/integration/gateway/test_backlog.py::test_"
 _RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
 _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
@@ -22,6 +25,7 @@ _ASYNC_CLIENT = "tests/unit/producer/test_async_client.py::test_"
 _PREDICT_HTTP = "tests/integration/gateway/test_predict.py::test_"
 _OIP = "tests/integration/gateway/test_oip.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
+_FIGURES = "tests/unit/worker/shards/test_figures.py::test_"
 _SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
 _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
 _SUBMITTED = "tests/unit/producer/submitting/test_small_jobs.py::test_"
@@ -341,6 +345,30 @@ MUTATIONS = (
         tests=(f"{_FORGED}an_outcome_that_redis_forgot_is_not_replaced[key-unconditional]",),
     ),
     Mutation(
+        name="forged-figures-summed",
+        path="fornada/jobs/summary.py",
+        old="figures = fitting(outcome.figures, self.gives)",
+        new="figures = outcome.figures",
+        tests=(
+            f"{_FIGURES}forged_predictions_of_no_such_output_are_left_out[conditional]",
+            f"{_FIGURES}forged_predictions_of_no_such_output_are_left_out[unconditional]",
+        ),
+    ),
+    Mutation(
+        name="partial-cost-told",
+        path="fornada/figures/shards.py",
+        old="        cost = None\n",
+        new="        cost = self.cost\n",
+        tests=(f"{_FIGURES}a_cost_is_told_only_if_every_shard_has_one[conditional]",),
+    ),
+    Mutation(
+        name="predictions-shown-without-scope",
+        path="gateway/api/job_document.py",
+        old="if figures is not None and not with_results:",
+        new="if False:",
+        tests=(f"{_GATEWAY_JOBS}what_was_predicted_is_for_keys_that_may_read_results",),
+    ),
+    Mutation(
         name="digest-not-verified",
         path="fornada/jobs/summary.py",
         old="if self.sha256 != final.outcomes_sha256:",
@@ -639,7 +667,38 @@ MUTATIONS = (
         new="first_byte=0,",
         tests=(f"{_SHARD_FILES}ranges_of_archives_of_others_are_checked_by_their_etag",),
     ),
+    # Messages, and the work that is left.
+    Mutation(
+        name="lost-trip-not-repeated",
+        path="fornada/queue/celery_queue.py",
+        old="raise (exc.__cause__ or exc) from None",
+        new="return",
+        tests=(f"{_CELERY_QUEUE}messages_go_many_in_a_round_trip_and_again_if_its_answer_is_lost",),
+    ),
+    Mutation(
+        name="running-shards-are-no-work",
+        path="producer/upkeep/backlog.py",
+        old="return self.waiting + self.queued + self.reserved + self.running",
+        new="return self.waiting + self.queued + self.reserved",
+        tests=(f"{_BACKLOG}running_shards_and_waiting_calls_count_as_work_of_their_queue",),
+    ),
+    Mutation(
+        name="waiting-calls-are-no-work",
+        path="producer/upkeep/backlog.py",
+        old="return self.total.shards + self.calls",
+        new="return self.total.shards",
+        tests=(f"{_BACKLOG}running_shards_and_waiting_calls_count_as_work_of_their_queue",),
+    ),
     # The reconciler.
+    Mutation(
+        name="full-blocks-never-listed-again",
+        path="fornada/jobs/upkeep/looks.py",
+        old="job.stored = done if len(done) < count else set()",
+        new="job.stored = done",
+        tests=(
+            f"{_LOOKS}an_outcome_that_is_gone_when_its_job_is_to_end_is_missed_by_the_next_look",
+        ),
+    ),
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/upkeep/reconciler.py",

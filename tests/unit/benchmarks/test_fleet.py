@@ -51,10 +51,10 @@ def test_a_slow_leader_is_late_with_its_messages() -> None:
 
 def test_what_idle_workers_ask_slows_redis_for_all() -> None:
     costs = replace(NOTHING, shard_redis_s=0.001, idle_redis_s=0.0005)
-    fleet = replace(FLEET, workers=1000, shards=20_000, window=20_000, shard_s=0.1)
+    fleet = replace(FLEET, workers=1000, shards=5000, window=5000, shard_s=0.1)
 
     run = simulate(fleet, costs)
 
     # Half of its second is left, for a thousand shards if it were whole.
-    assert run.shards_per_s == pytest.approx(500, rel=0.02)
-    assert run.busy["Redis"] > 0.97
+    assert run.shards_per_s == pytest.approx(500, rel=0.03)
+    assert run.busy["Redis"] > 0.95

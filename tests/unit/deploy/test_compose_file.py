@@ -217,7 +217,7 @@ def _extras(target: str) -> set[str]:
 
 
 def test_the_producer_and_the_openvino_worker_are_built_without_tensorflow() -> None:
-    assert {"images", "tables"} == _extras("producer")
+    assert {"images", "tables", "traces"} == _extras("producer")
     assert {"metrics", "openvino", "signing", "tables"} == _extras("worker-openvino")
 
 
