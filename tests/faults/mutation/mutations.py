@@ -51,12 +51,11 @@ _BUCKET_ID = "tests/unit/fornada/jobs/test_bucket_id.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
+_SPANS = "tests/unit/worker/shards/test_spans.py::test_"
 _RECORDER = "tests/unit/fornada/metrics/test_recorder.py::test_"
 _SLOTS = "tests/unit/fornada/metrics/test_slots.py::test_"
 _BACKLOG_WATCH = "tests/unit/fornada/jobs/upkeep/test_backlog_watch.py::test_"
 _GATEWAY_METRICS = "tests/integration/gateway/test_metrics.py::test_"
-_FUZZED_QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
-_SPANS = "tests/unit/worker/shards/test_spans.py::test_"
 _PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
 _TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
@@ -1406,7 +1405,7 @@ MUTATIONS = (
         path="fornada/queue/envelope.py",
         old="checked_traceparent(envelope.headers.traceparent)",
         new="envelope.headers.traceparent",
-        tests=(f"{_FUZZED_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
+        tests=(f"{_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
     ),
     Mutation(
         name="later-shards-not-linked",
