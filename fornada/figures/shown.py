@@ -1,4 +1,4 @@
-"""What a job took and predicted, as its status shows it."""
+"""What a job took and predicted, as people and programs are shown it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
