@@ -36,6 +36,7 @@ from gateway.http.schema import describe, operation_id
 from gateway.live.jobs import LiveJobs
 from gateway.oip import routes as oip
 from gateway.predicting.bodies import LargeBodies
+from gateway.waited_for import WaitedFor
 
 #: How long a client may send or read nothing, and how fast it has to send on average.
 _IDLE_S = 30.0
@@ -114,6 +115,7 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds, traces=deployment.client.traces)
+    app.add_middleware(WaitedFor)
     if deployment.metrics is not None:
         app.add_middleware(Measured, events=deployment.events)
     for part in _PARTS:
