@@ -691,6 +691,13 @@ MUTATIONS = (
     ),
     # The reconciler.
     Mutation(
+        name="ended-jobs-enqueued",
+        path="fornada/coordination/lua/mark_enqueued.lua",
+        old="if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end",
+        new="",
+        tests=(f"{_COORDINATION}nothing_of_a_job_that_has_ended_is_enqueued[redis]",),
+    ),
+    Mutation(
         name="full-blocks-never-listed-again",
         path="fornada/jobs/upkeep/looks.py",
         old="job.stored = done if len(done) < count else set()",
