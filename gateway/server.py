@@ -1,8 +1,10 @@
 """Serve the gateway until a signal ends it."""
 
+import asyncio
 import contextlib
 import gc
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -31,15 +33,25 @@ class GatewayServer(uvicorn.Server):
     uvicorn closes a connection once all is sent, however long its client reads nothing.
     """
 
-    def __init__(self, app: FastAPI, *, host: str, port: int, owns_process: bool = False) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        *,
+        host: str,
+        port: int,
+        at_end: Callable[[], object] = lambda: None,
+        owns_process: bool = False,
+    ) -> None:
         """Serve nothing yet.
 
         Args:
             app: The gateway.
             host: The address to listen on.
             port: Its port.
+            at_end: Called after the last request, before a signal ends the process.
             owns_process: Nothing else runs in this process, so garbage is collected to suit it.
         """
+        self._at_end = at_end
         self._live: LiveJobs = app.state.live
         config = uvicorn.Config(
             app,
@@ -83,20 +95,24 @@ class GatewayServer(uvicorn.Server):
         """End all connections."""
         self._live.close()
         await super().shutdown(sockets)
+        await asyncio.to_thread(self._at_end)
 
 
-def serve(app: FastAPI, *, host: str, port: int) -> None:
+def serve(
+    app: FastAPI, *, host: str, port: int, at_end: Callable[[], object] = lambda: None
+) -> None:
     """Serve `app`; return once a signal has ended it and its requests are answered.
 
     Args:
         app: The gateway.
         host: The address to listen on.
         port: Its port.
+        at_end: Called after the last request.
 
     Raises:
         StackError: It did not start.
     """
-    server = GatewayServer(app, host=host, port=port, owns_process=True)
+    server = GatewayServer(app, host=host, port=port, at_end=at_end, owns_process=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

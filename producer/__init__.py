@@ -14,6 +14,7 @@ from fornada.errors import (
     StoreError,
     WaitTimeoutError,
 )
+from fornada.figures.drift import Drift
 from fornada.formats.rows import Rows
 from fornada.jobs.outcome import JobState
 from producer.asynchronous.client import AsyncClient
@@ -23,6 +24,7 @@ from producer.client import Client
 from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
 from producer.item_results import OutputResults, Outputs, ShardResult
 from producer.job import Job
+from producer.job_figures import Figures
 from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.results import Results
@@ -38,7 +40,9 @@ __all__ = [
     "Client",
     "DeadShard",
     "Difference",
+    "Drift",
     "FailedItem",
+    "Figures",
     "FornadaError",
     "ImageFile",
     "InputError",

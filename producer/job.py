@@ -66,10 +66,10 @@ class Job(JobReader):
                     return status
                 left_s = until - time.monotonic()
                 if left_s <= 0:
+                    why = "" if status.reason is None else f" ({status.reason})"
                     raise WaitTimeoutError(
                         f"job {self.id} has {status.shards_done} of {status.shards} shards after "
-                        f"{timeout_s:g} s; it continues, so wait again or see "
-                        f"`fornada jobs show {self.id}` (is a worker running?)"
+                        f"{timeout_s:g} s{why}; it continues, so wait again"
                     )
                 due = watch.wait(left_s)
                 status = (looks.look() if due is Due.LOOK else looks.glance()).status

@@ -31,6 +31,7 @@ from producer.inputs.tables.local import open_tables
 from producer.item_results import ShardResult
 from producer.listing.shards import ShardPage, ShardState, ended_states, open_states, shard_page
 from producer.looking import JobLooks
+from producer.queues import Queues
 from producer.results import Results
 from producer.shard_reader import Found, ShardReader
 
@@ -64,11 +65,12 @@ class JobReader:
     """What is in a job; every call asks the store."""
 
     def __init__(
-        self, manifest: JobManifest, *, jobs: JobStore, coordination: FollowedJobs
+        self, manifest: JobManifest, *, jobs: JobStore, coordination: FollowedJobs, queues: Queues
     ) -> None:
         self.manifest = manifest
         self._jobs = jobs
         self._coordination = coordination
+        self._queues = queues
 
     @property
     def id(self) -> str:
@@ -273,7 +275,9 @@ class JobReader:
 
     def looks(self) -> JobLooks:
         """Looks at the job, for whoever follows it; some cost the store nothing."""
-        return JobLooks(self.manifest, jobs=self._jobs, open_jobs=self._coordination)
+        return JobLooks(
+            self.manifest, jobs=self._jobs, open_jobs=self._coordination, queues=self._queues
+        )
 
     @property
     def notices(self) -> Notices:

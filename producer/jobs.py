@@ -22,6 +22,7 @@ from producer.job_status import JobStatus, unreadable_status
 from producer.listing.newest import list_jobs
 from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
+from producer.queues import Queues
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlogs_of, open_job_ids, readable_manifests
 from producer.upkeep.retention import delete_job, purge
@@ -47,6 +48,7 @@ class Jobs:
         self._sender = sender
         self._creator = creator
         self._clock = ServerClock(coordination)
+        self._queues = Queues(coordination)
 
     @property
     def coordination(self) -> Coordination:
@@ -278,4 +280,4 @@ class Jobs:
             return None if at is None else unreadable_status(job_id, str(exc), created_at=at)
 
     def _as_job(self, manifest: JobManifest) -> Job:
-        return Job(manifest, jobs=self._jobs, coordination=self._coordination)
+        return Job(manifest, jobs=self._jobs, coordination=self._coordination, queues=self._queues)

@@ -9,7 +9,8 @@ from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
-from producer.job_status import JobStatus, ended_status, open_status
+from producer.job_status import JobStatus, ended_status
+from producer.queues import Queues
 
 log = get_logger(__name__)
 
@@ -25,8 +26,11 @@ class Look(NamedTuple):
 class JobLooks:
     """Looks at one job."""
 
-    def __init__(self, manifest: JobManifest, *, jobs: JobStore, open_jobs: OpenJobs) -> None:
+    def __init__(
+        self, manifest: JobManifest, *, jobs: JobStore, open_jobs: OpenJobs, queues: Queues
+    ) -> None:
         self._manifest = manifest
+        self._queues = queues
         self._jobs = jobs
         self._open_jobs = open_jobs
         #: Shards that had an outcome when the store was last looked at.
@@ -72,8 +76,14 @@ class JobLooks:
             progress = Progress(done=frozenset())
         if progress.counted:
             return progress
-        self._done = self._jobs.outcome_shards(job_id, shard_count=len(self._manifest.shards))
+        self._done = self._jobs.outcome_shards(
+            job_id, shard_count=len(self._manifest.shards), known=self._done
+        )
         return replace(progress, done=self._done)
 
+    def status(self, progress: Progress) -> JobStatus:
+        """The status of the open job with this progress."""
+        return self._queues.status(self._manifest, progress)
+
     def _open(self, progress: Progress) -> Look:
-        return Look(open_status(self._manifest, progress), progress)
+        return Look(self.status(progress), progress)

@@ -25,6 +25,7 @@ from fornada.coordination.interface import (
 from fornada.coordination.job_index.memory import InMemoryJobIndex
 from fornada.coordination.notices.interface import Notice
 from fornada.coordination.notices.memory import InMemoryNotices
+from fornada.coordination.trace_links.memory import InMemoryTraceLinks
 from fornada.coordination.worker_board.memory import InMemoryWorkerBoard
 from fornada.keys import DEFAULT_QUEUE
 
@@ -61,7 +62,9 @@ class _Memory:
         self.beats: dict[str, Beat] = {}
 
 
-class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoard):
+class InMemoryCoordination(
+    InMemoryJobIndex, InMemoryNotices, InMemoryTraceLinks, InMemoryWorkerBoard
+):
     """A `Coordination` in dictionaries; it passes the same tests as the one in Redis.
 
     Args:
@@ -112,8 +115,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
         return self._queue_length()
 
     def stamped(self) -> bytes | None:
-        with self._memory.lock:
-            return self._memory.bucket_id
+        return self._memory.bucket_id
 
     def stamp(self, bucket_id: bytes, *, replace: bool = False) -> bytes:
         with self._memory.lock:
@@ -185,8 +187,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
             return True
 
     def unreadable_jobs(self) -> dict[str, str]:
-        with self._memory.lock:
-            return dict(self._memory.unreadable)
+        return dict(self._memory.unreadable)
 
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._memory.lock:
@@ -227,9 +228,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         with self._memory.lock:
             jobs = {job_id: self._memory.jobs[job_id] for job_id in job_ids}
-            others = {
-                job_id for job_id, job in jobs.items() if job.queue not in {None, self._queue}
-            }
+            others = {j for j, job in jobs.items() if job.queue not in {None, self._queue}}
             asker = self._asker()
             found = {
                 job_id: jobs[job_id].lost(asker, patience_s=patience_s)
@@ -237,6 +236,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
             }
         return Triage(
             lost={job_id: shards for job_id, shards in found.items() if shards},
+            seen={j: jobs[j].seen(shards or ()) for j, shards in found.items()},
             unclear={job_id for job_id, shards in found.items() if shards is None},
             others=others,
         )
@@ -301,8 +301,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
             self._memory.jobs[claim.job_id].end_attempt(claim)
 
     def last_error(self, job_id: str, shard: int) -> str | None:
-        with self._memory.lock:
-            return self._memory.jobs[job_id].errors.get(shard)
+        return self._memory.jobs[job_id].errors.get(shard)
 
     def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
         with self._memory.lock:

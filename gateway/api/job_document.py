@@ -1,5 +1,6 @@
 """A job as the API shows it."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobState
+from producer.job_figures import Figures
 from producer.job_status import JobStatus
 
 _NO_MODEL = {"name": "", "version": 0, "sha256": ""}
@@ -114,6 +116,25 @@ class JobDocument(BaseModel):
             tags=status.tags,
             links=JobLinks.of(status.job_id),
         )
+
+
+class ShownJobDocument(JobDocument):
+    """A job now, with what it took and predicted."""
+
+    figures: Figures | None = Field(
+        description="Once it has ended; `null` of jobs of an older release. `predicted` is empty "
+        "for keys without the scope `results:read`."
+    )
+
+    @classmethod
+    def of(
+        cls, manifest: JobManifest | None, status: JobStatus, *, with_results: bool = False
+    ) -> Self:
+        """The document of a job; `with_results`: with what was predicted."""
+        figures = status.figures
+        if figures is not None and not with_results:
+            figures = replace(figures, predicted=[])
+        return cls(**dict(JobDocument.of(manifest, status)), figures=figures)
 
 
 class WebhookSecret(BaseModel):

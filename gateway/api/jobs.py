@@ -9,17 +9,26 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from fornada.coordination.interface import Progress
+from fornada.errors import JobNotFoundError
+from fornada.figures.drift import Drift
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
-from gateway.api.job_document import JobDocument, JobListDocument, SubmittedDocument, WebhookSecret
+from gateway.api.job_document import (
+    JobDocument,
+    JobListDocument,
+    ShownJobDocument,
+    SubmittedDocument,
+    WebhookSecret,
+)
 from gateway.api.submitting.form_submission import submit_form
 from gateway.api.submitting.job_request import JobRequest
-from gateway.api.submitting.submission import Submitting, job_id_of, parsed
+from gateway.api.submitting.submission import Submitting, job_id_of, key_of_header, parsed
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
+from gateway.deployment import Deployment
 from gateway.http.body_limits import FORM, JSON, media_type_of
 from producer.job import Job
-from producer.job_status import open_status
 from producer.listing.pages import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -50,7 +59,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=256,
         description="A name of your own for the request, such as an order number. Sent again, it "
-        "gives the same job.",
+        "gives the same job, which `GET /v1/jobs?idempotency_key=…` finds.",
     ),
 ]
 
@@ -70,9 +79,10 @@ async def submit_job(
     image is its item's id.
     """
     caller.require(Scope.JOBS_WRITE)
-    submitting = Submitting(
-        deployment=deployment, caller=caller, job_id=job_id_of(caller.owner, idempotency_key)
-    )
+    job_id = None
+    if idempotency_key is not None:
+        job_id = job_id_of(caller.owner, key_of_header(idempotency_key))
+    submitting = Submitting(deployment=deployment, caller=caller, job_id=job_id)
     if media_type_of(request.headers) == FORM:
         async with request.app.state.forms.one(caller.owner):
             job = await submit_form(request, submitting)
@@ -81,8 +91,8 @@ async def submit_job(
         job = await run_in_threadpool(submitting.submit_request, asked)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if idempotency_key is None:
-        # It is new, so nothing has to be asked.
-        status = open_status(job.manifest, Progress(done=frozenset()))
+        # It is new, so its progress has not to be asked.
+        status = await run_in_threadpool(job.looks().status, _no_progress(job.manifest))
     else:
         status = await run_in_threadpool(job.status)
     document = SubmittedDocument.of(job.manifest, status)
@@ -91,6 +101,12 @@ async def submit_job(
         secret = await run_in_threadpool(deployment.webhooks.shown_secret, job.id)
         document.webhook = WebhookSecret(url=url, secret=secret)
     return document
+
+
+def _no_progress(manifest: JobManifest) -> Progress:
+    """The progress of a job that was just submitted."""
+    enqueued = dict.fromkeys(range(len(manifest.shards)), 0.0)
+    return Progress(done=frozenset(), enqueued=enqueued, counted=True, at=manifest.created_at)
 
 
 class JobQuery(BaseModel):
@@ -102,6 +118,12 @@ class JobQuery(BaseModel):
     model: str | None = Field(default=None, description="`name` or `name:version`.")
     tag: str | None = Field(default=None, pattern="[:=]", description="`name:value`.")
     queue: str | None = None
+    idempotency_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="The job that the caller submitted with it.",
+    )
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=512)
 
@@ -117,6 +139,16 @@ class JobQuery(BaseModel):
         )
 
 
+class DriftQuery(BaseModel):
+    """What to compare a job with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    against: str | None = Field(
+        default=None, description="Another job, in place of the model's test items."
+    )
+
+
 @router.get("")
 def list_jobs(
     query: Annotated[JobQuery, Query()], deployment: TheDeployment, caller: Caller
@@ -129,8 +161,14 @@ def list_jobs(
     `reason` say something.
     """
     caller.require(Scope.JOBS_READ)
+    wanted = query.wanted(owner=None if caller.is_admin else caller.owner)
+    if query.idempotency_key is not None:
+        # Keys are their callers' own, an administrator's too.
+        job_id = job_id_of(caller.owner, query.idempotency_key)
+        found = _found(job_id, wanted, deployment)
+        return JobListDocument(data=[] if found is None else [found], next_cursor=None)
     page = deployment.client.page(
-        query.wanted(owner=None if caller.is_admin else caller.owner),
+        wanted,
         before=from_cursor(query.cursor),
         limit=query.limit,
     )
@@ -141,12 +179,43 @@ def list_jobs(
     )
 
 
+def _found(job_id: str, wanted: JobFilter, deployment: Deployment) -> JobDocument | None:
+    """The job, if there is one and it is wanted."""
+    try:
+        job = deployment.client.job(job_id)
+    except JobNotFoundError:
+        return None
+    status = job.status()
+    if not wanted.takes_manifest(job.manifest) or wanted.state not in {None, status.state}:
+        return None
+    return JobDocument.of(job.manifest, status)
+
+
 @router.get("/{job_id}")
-def show_job(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
-    """The job now."""
+def show_job(job_id: str, deployment: TheDeployment, caller: Caller) -> ShownJobDocument:
+    """The job now; once it has ended, with what it took and predicted."""
     caller.require(Scope.JOBS_READ)
     job = job_of(job_id, deployment, caller)
-    return JobDocument.of(job.manifest, job.status())
+    return ShownJobDocument.of(
+        job.manifest, job.status(), with_results=caller.may(Scope.RESULTS_READ)
+    )
+
+
+@router.get("/{job_id}/drift")
+def show_drift(
+    job_id: str, query: Annotated[DriftQuery, Query()], deployment: TheDeployment, caller: Caller
+) -> Drift:
+    """How far the predictions of an ended job are from those for its model's test items.
+
+    The distance is the population stability index: below 0.1 a shift is `stable`, below 0.25
+    `moderate`, from there on `large`; `unclear` where samples this small may be as far apart by
+    chance. 409 where one of the two has no figures.
+    """
+    caller.require(Scope.RESULTS_READ)
+    job_of(job_id, deployment, caller)
+    if query.against is not None:
+        job_of(query.against, deployment, caller)
+    return deployment.client.drift(job_id, against=query.against)
 
 
 @router.post("/{job_id}/cancel")

@@ -32,13 +32,17 @@ class Principal:
         """Whether it may do all, with the jobs of others too."""
         return Scope.ADMIN in self.scopes
 
+    def may(self, scope: Scope) -> bool:
+        """Whether it may do what `scope` allows."""
+        return scope in self.scopes or self.is_admin
+
     def require(self, scope: Scope) -> None:
         """Check that it may do what `scope` allows.
 
         Raises:
             ForbiddenError: It may not.
         """
-        if scope not in self.scopes and not self.is_admin:
+        if not self.may(scope):
             raise ForbiddenError(
                 f"key {self.owner} has no scope {scope}; make a key with it, "
                 f"`fornada keys create NAME --scope {scope}`"

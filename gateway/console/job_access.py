@@ -16,15 +16,16 @@ from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
 from gateway.recent import Recent
 from producer.job import Job
-from producer.job_status import JobStatus, ended_status, open_status
+from producer.job_status import JobStatus, ended_status
 from producer.listing.pages import JobFilter, JobPage
 
 
 class View:
     """A job now: its manifest, its end or its progress."""
 
-    def __init__(self, manifest: JobManifest, now: JobFinal | Progress) -> None:
-        self.manifest = manifest
+    def __init__(self, job: Job, now: JobFinal | Progress) -> None:
+        self._job = job
+        self.manifest = job.manifest
         self.final = now if isinstance(now, JobFinal) else None
         self.progress = now if isinstance(now, Progress) else None
 
@@ -38,7 +39,7 @@ class View:
         """Its state."""
         if self.final is not None:
             return ended_status(self.manifest, self.final)
-        return open_status(self.manifest, self.progress or Progress(done=set()))
+        return self._job.looks().status(self.progress or Progress(done=set()))
 
 
 class JobAccess:
@@ -87,12 +88,12 @@ class JobAccess:
         Raises:
             ForbiddenError, JobNotFoundError: As `manifest`.
         """
-        manifest = self.manifest(job_id, principal)
+        job = self.job(job_id, principal)
 
         def look() -> JobFinal | Progress:
-            return self.store.end_of(manifest) or self._client.job_of(manifest).progress()
+            return self.store.end_of(job.manifest) or job.progress()
 
-        return View(manifest, self._now.get(job_id, look))
+        return View(job, self._now.get(job_id, look))
 
     def forget(self, job_id: str) -> None:
         """Look anew at a job that was changed."""

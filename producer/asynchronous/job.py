@@ -68,9 +68,10 @@ class AsyncJob:
                     return status
                 left_s = until - time.monotonic()
                 if left_s <= 0:
+                    why = "" if status.reason is None else f" ({status.reason})"
                     raise WaitTimeoutError(
                         f"job {self.id} has {status.shards_done} of {status.shards} shards after "
-                        f"{timeout_s:g} s; it continues, so wait again (is a worker running?)"
+                        f"{timeout_s:g} s{why}; it continues, so wait again"
                     )
                 due = await watch.wait(left_s)
                 look = looks.look if due is Due.LOOK else looks.glance

@@ -20,7 +20,11 @@ from producer.inputs.interface import Selection
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--model", required=True, metavar="NAME[:VERSION|@ALIAS]", help="The model.")
 @click.option("--items-per-shard", type=click.IntRange(1), help="Items in a shard.")
-@click.option("--idempotency-key", metavar="KEY", help="The job's id; makes repeating safe.")
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Your name for the job, which `fornada jobs` takes as its id; makes repeating safe.",
+)
 @click.option(
     "--deadline",
     "deadline_s",

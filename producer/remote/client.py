@@ -1,5 +1,6 @@
 """What the command line does, through a gateway alone."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -8,7 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fornada.errors import UsageError
+from pydantic import TypeAdapter
+
+from fornada import keys
+from fornada.errors import JobNotFoundError, UsageError
+from fornada.figures.drift import Drift
 from model_store.images import ImageOptions
 from producer.inputs.interface import LocalFiles, StoredImages
 from producer.inputs.paths import find_files
@@ -20,7 +25,9 @@ from producer.remote.upload import MultipartBody, Part
 from producer.upkeep.backlog import Backlog, WorkCount
 from producer.upkeep.verification import Difference, Verification
 
+_DRIFT = TypeAdapter(Drift)
 _PAGE = 200
+_MOST_KEY_CHARACTERS = 256
 #: Kind of a file -> what its bytes are, as a body.
 _MEDIA_TYPES = {
     "npy": "application/x-npy",
@@ -67,7 +74,9 @@ class RemoteClient:
             "id_column": id_column,
         }
         stated = {name: value for name, value in request.items() if value is not None}
-        headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
+        key = secrets.token_hex(16) if idempotency_key is None else _checked_key(idempotency_key)
+        # Headers are written in Latin-1; the gateway reads UTF-8 in it.
+        headers = {"Idempotency-Key": key.encode().decode("latin-1")}
         if isinstance(inputs, StoredImages):
             stated["input"] = {
                 "type": "s3",
@@ -114,12 +123,23 @@ class RemoteClient:
         return lines, sum(json.loads(line)["error"] is not None for line in lines.splitlines())
 
     def job(self, job_id: str) -> RemoteJob:
-        """The job with this id.
+        """The job with this id, or of this idempotency key.
 
         Raises:
-            JobNotFoundError: There is none, or not for this key.
+            JobNotFoundError: There is none, or not for this API key.
         """
-        return RemoteJob(self._gateway.get(f"/v1/jobs/{job_id}"), gateway=self._gateway)
+        if keys.is_name(job_id):
+            with contextlib.suppress(JobNotFoundError):
+                return RemoteJob(self._gateway.get(f"/v1/jobs/{job_id}"), gateway=self._gateway)
+        found = []
+        if 1 <= len(job_id) <= _MOST_KEY_CHARACTERS:
+            found = self._gateway.get("/v1/jobs", {"idempotency_key": job_id})["data"]
+        if not found:
+            raise JobNotFoundError(
+                f"no job of yours has the id or the idempotency key {job_id[:80]!r}; "
+                "`fornada jobs list` lists them"
+            )
+        return RemoteJob(found[0], gateway=self._gateway)
 
     def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
         """The statuses of the newest `limit` jobs of the key's owner, newest first."""
@@ -149,7 +169,7 @@ class RemoteClient:
         self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
     ) -> Verification:
         """As `Client.verify`."""
-        path = f"/v1/jobs/{job_id}"
+        path = f"/v1/jobs/{self.job(job_id).id}"
         again = RemoteJob(
             self._gateway.post(f"{path}/verify", {"sample": sample}), gateway=self._gateway
         )
@@ -166,9 +186,24 @@ class RemoteClient:
             engines=None if found["engines"] is None else tuple(found["engines"]),
         )
 
+    def drift(self, job_id: str, *, against: str | None = None) -> Drift:
+        """As `Client.drift`."""
+        other = None if against is None else self.job(against).id
+        found = self._gateway.get(f"/v1/jobs/{self.job(job_id).id}/drift", {"against": other})
+        return _DRIFT.validate_python(found)
+
     def _post_to(self, job_id: str, action: str) -> RemoteJob:
-        document = self._gateway.post(f"/v1/jobs/{job_id}/{action}")
+        document = self._gateway.post(f"/v1/jobs/{self.job(job_id).id}/{action}")
         return RemoteJob(document, gateway=self._gateway)
+
+
+def _checked_key(key: str) -> str:
+    if not 1 <= len(key) <= _MOST_KEY_CHARACTERS or not key.isprintable() or key != key.strip():
+        raise UsageError(
+            f"the idempotency key {key[:80]!r} cannot be sent; give 1 to {_MOST_KEY_CHARACTERS} "
+            "printable characters without spaces around them"
+        )
+    return key
 
 
 def _parts(given: LocalFiles, *, strict: bool) -> Iterator[Part]:

@@ -130,16 +130,14 @@ def _of_job(
 ) -> Backlog:
     progress = coordination.progress(manifest.job_id)
     item_counts = manifest.shards.item_counts
-    left = set(range(len(item_counts))) - progress.done
-    running = left & progress.running
     held = {message.shard for message in reserved if message.job_id == manifest.job_id}
-    held &= left - running
-    queued = left & progress.enqueued.keys() - held
+    unfinished = progress.unfinished(len(item_counts), reserved=held)
+    counts = {state: _count(item_counts, left) for state, left in unfinished.items()}
     return Backlog(
-        waiting=_count(item_counts, left - running - held - queued),
-        queued=_count(item_counts, queued),
-        reserved=_count(item_counts, held),
-        running=_count(item_counts, running),
+        waiting=counts["waiting"],
+        queued=counts["queued"],
+        reserved=counts["reserved"],
+        running=counts["running"],
     )
 
 

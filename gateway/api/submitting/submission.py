@@ -95,12 +95,19 @@ class Submitting:
         )
 
 
-def job_id_of(owner: str, idempotency_key: str | None) -> str | None:
+def job_id_of(owner: str, idempotency_key: str) -> str:
     """The id of the job of an `Idempotency-Key`; callers cannot meet."""
-    if idempotency_key is None:
-        return None
     digest = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()
     return f"k-{digest[:40]}"
+
+
+def key_of_header(value: str) -> str:
+    """The key in an `Idempotency-Key`, which clients write in UTF-8 or in Latin-1."""
+    try:
+        # Starlette reads headers as Latin-1.
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def parsed(kind: type[_RequestT], data: bytes | bytearray) -> _RequestT:

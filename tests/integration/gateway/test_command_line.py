@@ -81,10 +81,44 @@ def test_files_become_a_job_and_its_results_a_file(run: _Run, tmp_path: Path) ->
     assert (6, len(CLASSES)) == np.load(tmp_path / "out.npy").shape
 
 
+def test_what_a_job_took_and_predicted_is_shown_and_compared(run: _Run) -> None:
+    first, second = [_submitted(run, "--idempotency-key", f"order-{n}") for n in range(2)]
+
+    shown = run("jobs", "show", first)
+    figures = json.loads(run("jobs", "show", first, "--json").out)["figures"]
+    drift = run("jobs", "drift", first, "--against", second)
+    answer = json.loads(run("jobs", "drift", first, "--against", second, "--json").out)
+    alone = run("jobs", "drift", first)
+
+    assert "shirt 4, bag 2" in shown.out
+    assert "mean 1.000, deciles" in shown.out
+    assert [("shirt", 4), ("shoe", 0), ("bag", 2)] == [
+        (each["name"], each["items"]) for each in figures["predicted"][0]["classes"]
+    ]
+    # Headers of 128 bytes; 4 bytes an item in, and 12 out.
+    assert (128 + 6 * 4, 128 + 6 * 12) == (figures["bytes_in"], figures["bytes_out"])
+    assert f"against job {second}: stable" in drift.out
+    assert "PSI 0.000" in drift.out
+    assert ("stable", 0.0) == (answer["verdict"], answer["outputs"][0]["class_shift"]["psi"])
+    assert (1, True) == (alone.code, "or compare with another job" in alone.err)
+
+
 def test_the_same_key_is_the_same_job(run: _Run) -> None:
     first, second = [_submitted(run, "--idempotency-key", "order-7") for _ in range(2)]
 
     assert first == second
+
+
+@pytest.mark.parametrize("key", ["photos-1", "orders/7 of 9?#%", "Größe 日本", "../models"])
+def test_an_idempotency_key_finds_its_job_as_an_id_does(run: _Run, key: str) -> None:
+    job_id = _submitted(run, "--idempotency-key", key)
+
+    shown = run("jobs", "show", key, "--json")
+    lines = run("jobs", "results", key).out.splitlines()
+    verified = run("jobs", "verify", key, "--json")
+
+    assert (0, job_id) == (shown.code, json.loads(shown.out)["job_id"])
+    assert (6, 0) == (len(lines), verified.code)
 
 
 def test_jobs_are_listed_verified_and_counted(run: _Run) -> None:

@@ -113,7 +113,9 @@ def test_a_new_job_is_queued(world: _World) -> None:
     )
     assert f"Job({world.job.id!r})" == repr(world.job)
     assert not status.ended
-    assert status.ended_at is status.items_per_s is status.eta_s is status.reason is None
+    assert status.ended_at is status.items_per_s is status.eta_s is None
+    assert status.reason is not None
+    assert "no worker of queue 'fornada' runs" in status.reason
     assert ("m:1", world.job.manifest.model.sha256) == (status.model, status.model_sha256)
 
 

@@ -35,6 +35,7 @@ from fornada.testing import InMemoryCoordination
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
 from producer.job import Job
+from producer.queues import Queues
 
 AT = datetime(2026, 11, 29, tzinfo=UTC)
 SHA = "0" * 64
@@ -148,7 +149,8 @@ def ended(case: Case) -> Job:
         )
         jobs.commit(outcome)
     jobs.finish_if_complete(manifest)
-    return Job(manifest, jobs=jobs, coordination=InMemoryCoordination())
+    coordination = InMemoryCoordination()
+    return Job(manifest, jobs=jobs, coordination=coordination, queues=Queues(coordination))
 
 
 def exported(job: Job, folder: Path, fmt: str) -> Path:

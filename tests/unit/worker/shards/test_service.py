@@ -25,7 +25,16 @@ from fornada.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
-from fornada.events import Event, Events, JobEnded, ShardDeferred, Stage, StageEnded, TileComputed
+from fornada.events import (
+    Event,
+    Events,
+    JobEnded,
+    ShardDeferred,
+    ShardFinished,
+    Stage,
+    StageEnded,
+    TileComputed,
+)
 from fornada.formats.npy import to_npy
 from fornada.jobs.shard_inputs import ShardInput
 from fornada.queue.message import ShardMessage
@@ -769,6 +778,8 @@ def test_the_outcome_of_the_attempt_that_came_first_holds(world: Any) -> None:
 
     assert "theirs" == world.outcome().attempt
     assert "SUCCEEDED" == world.jobs.final("job").state
+    # Whoever committed it tells of it, once.
+    assert [] == [event for event in world.heard if isinstance(event, ShardFinished)]
 
 
 @pytest.mark.parametrize("dead_first", [True, False])
