@@ -23,6 +23,7 @@ from fornada.formats.npy import from_npy
 from fornada.formats.tensor_file import from_tensor_file, needs_tensor_file
 from fornada.tensors import InputTensor
 from gateway.http.body_limits import MediaTypeError
+from gateway.http.wrong_fields import Fields
 from gateway.predicting.bodies import LARGE_BYTES, body_parts, check_item_count, read_body
 from model_store.manifest import ModelManifest
 from producer.inputs.interface import ImageFile, Inputs
@@ -100,11 +101,12 @@ def _of_json(data: bytes) -> dict[str, Array | list[Any]] | Array | list[Any]:
     try:
         items = PredictBody.model_validate_json(data).items
     except ValidationError as exc:
-        error = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, error["loc"][:2])) or _WHERE
+        schema = PredictBody.model_json_schema()
+        errors = exc.errors(include_url=False, include_input=False)
+        where, why = next(iter(Fields(schema, document=schema).wrong(errors).items()))
         raise InputError(
-            f'{where[:100]}: {error["msg"][:200]}; send {{"items": [an item each]}}, or such a '
-            "list by the name of each input"
+            f'{where or _WHERE}: {why[:200]}; send {{"items": [an item each]}}, or such a list by '
+            "the name of each input"
         ) from None
     if isinstance(items, dict):
         if len(items) > _MOST_INPUTS:

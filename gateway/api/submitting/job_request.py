@@ -11,7 +11,9 @@ from model_store.images import ImageOptions
 from producer.inputs.interface import Inputs, Selection, StoredImages, StoredUpload
 
 _Request = ConfigDict(extra="forbid", allow_inf_nan=False)
-_Uri = Annotated[str, Field(pattern=r"^s3://[^/]+/", max_length=2048)]
+_Uri = Annotated[
+    str, Field(pattern=r"^s3://[^/]+/", examples=["s3://bucket/prefix/"], max_length=2048)
+]
 
 
 class InlineInput(BaseModel):
@@ -82,7 +84,9 @@ class WebhookRequest(BaseModel):
 
     model_config = _Request
 
-    url: str = Field(max_length=2000, pattern="^https?://")
+    url: str = Field(
+        max_length=2000, pattern="^https?://", examples=["https://example.com/job-ended"]
+    )
     events: list[Literal["job.ended"]] = Field(default=["job.ended"], min_length=1)
     secret: SecretStr | None = Field(
         default=None,
