@@ -290,6 +290,30 @@ def test_rows_and_lists_in_the_store_are_items(caller_of: CallerOf, stored: dict
     assert all(["shirt", "bag"] == found[name] for name in ("parquet", "manifest", "s3"))
 
 
+def test_the_items_of_a_list_are_called_by_their_addresses(
+    caller_of: CallerOf, objects: InMemoryObjectStore, stored: dict[str, str]
+) -> None:
+    caller = caller_of(Scope.ADMIN)
+    folder = "s3://fornada/inputs/images/"
+
+    def accepted(*names: str) -> httpx2.Response:
+        listed = json.dumps([{"prefix": folder}, *names]).encode()
+        objects.put("inputs/sagemaker.manifest", listed, bucket="fornada")
+        source = {"type": "manifest", "uri": stored["sagemaker.manifest"]}
+        return caller.post("/v1/jobs", json={"model": "looks", "input": source})
+
+    job = accepted("a.png", "gone.png")
+    twice = accepted("a.png", "a.png")
+
+    path = job.headers["Location"]
+    (failed,) = (json.loads(line) for line in caller.get(f"{path}/errors").text.splitlines())
+    assert f"{folder}gone.png" == failed["item_id"]
+    assert failed["reason"].startswith(f"{folder}gone.png cannot be read: ")
+    assert objects.endpoint not in failed["reason"]
+    assert {f"{folder}a.png": "shirt", failed["item_id"]: failed["reason"]} == _labels(caller, job)
+    assert {"0", "1"} == set(_labels(caller, twice))
+
+
 @pytest.mark.parametrize(
     ("method", "path", "sent", "status"),
     [
