@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 from fornada.coordination.redis import RedisCoordination
 from fornada.events import LOGGED, Events
+from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.queue.celery_queue import CelerySender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
@@ -18,6 +20,7 @@ from gateway.auth.sessions import Sessions
 from gateway.backlogs import Backlogs
 from gateway.http.origins import LOOPBACK_HOSTS
 from gateway.reconcilers import HostedReconcilers
+from gateway.waited_for import WaitedForStore
 from gateway.webhooks.service import Webhooks
 from model_store.store import ModelStore
 from producer.asynchronous.client import AsyncClient
@@ -26,6 +29,8 @@ from producer.client import Client
 if TYPE_CHECKING:
     # Imports an optional package.
     from fornada.metrics.process import ProcessMetrics
+
+_KEPT_MANIFESTS = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +48,8 @@ class Deployment:
     backlogs: Backlogs
     sessions: Sessions
     prefixes: InputPrefixes
+    #: Of the jobs that were looked at last, read once for pages and for reconcilers.
+    manifests: Manifests
     webhooks: Webhooks
     #: Keep jobs going where no worker runs; none in front of a deployment in memory.
     reconcilers: HostedReconcilers | None = None
@@ -59,6 +66,7 @@ class Deployment:
         objects: ObjectStore,
         client: Client,
         identity: Identity,
+        manifests: Manifests | None = None,
         reconcilers: HostedReconcilers | None = None,
         metrics: "ProcessMetrics | None" = None,
     ) -> Self:
@@ -75,6 +83,7 @@ class Deployment:
             backlogs=Backlogs(client),
             sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
+            manifests=manifests or _manifests_of(objects),
             webhooks=Webhooks.of(
                 settings, objects=objects, coordination=client.coordination, events=events
             ),
@@ -87,7 +96,10 @@ class Deployment:
     def from_settings(cls, settings: Settings, *, metrics: "ProcessMetrics | None" = None) -> Self:
         """The deployment that `settings` name; nothing is contacted yet."""
         events = heard_by(metrics)
-        objects = ReportingStore(open_store(settings), events=events)
+        waited_for = WaitedForStore(
+            open_store(settings), fails_soon=open_store(settings, fails_soon=True)
+        )
+        objects = ReportingStore(waited_for, events=events)
         client = Client(
             objects=objects,
             coordination=RedisCoordination.from_settings(settings),
@@ -95,13 +107,19 @@ class Deployment:
             settings=settings,
         )
         identity = Identity.from_settings(settings, api_keys=ApiKeys(objects=objects))
+        manifests = _manifests_of(objects)
         return cls.of(
             settings,
             objects=objects,
             client=client,
             identity=identity,
+            manifests=manifests,
             reconcilers=HostedReconcilers.from_settings(
-                settings, objects=objects, events=events, counts_backlogs=metrics is not None
+                settings,
+                objects=objects,
+                manifests=manifests,
+                events=events,
+                counts_backlogs=metrics is not None,
             ),
             metrics=metrics,
         )
@@ -116,3 +134,7 @@ class Deployment:
 def heard_by(metrics: "ProcessMetrics | None") -> Events:
     """What is told to the log, and to metrics if there are any."""
     return LOGGED if metrics is None else Events(LOGGED.tell, metrics.hear)
+
+
+def _manifests_of(objects: ObjectStore) -> Manifests:
+    return Manifests(jobs=JobStore(objects=objects), kept_jobs=_KEPT_MANIFESTS)

@@ -55,7 +55,7 @@ class HostedReconcilers:
         self,
         settings: Settings,
         *,
-        jobs: JobStore,
+        manifests: Manifests,
         coordination: Coordination,
         reconciler_of: Callable[[str], Host],
     ) -> None:
@@ -63,12 +63,12 @@ class HostedReconcilers:
 
         Args:
             settings: The deployment's.
-            jobs: The store.
+            manifests: Those of open jobs say in which queue they are.
             coordination: Redis, for the queue that the settings name.
             reconciler_of: Makes the reconciler of a queue.
         """
         self._own_queue = settings.queue
-        self._jobs = jobs
+        self._manifests = manifests
         self._coordination = coordination
         self._reconciler_of = reconciler_of
         self._repeated = Repeated()
@@ -84,6 +84,7 @@ class HostedReconcilers:
         settings: Settings,
         *,
         objects: ObjectStore,
+        manifests: Manifests,
         events: Events = LOGGED,
         counts_backlogs: bool = False,
     ) -> Self:
@@ -95,7 +96,6 @@ class HostedReconcilers:
             decisions=SignedDecisions(own, deployment_keys=deployment_keys),
             prefixes=InputPrefixes.from_settings(settings),
         )
-        manifests = Manifests(jobs=jobs)
         holder = f"gateway-{socket.gethostname()}-{secrets.token_hex(4)}"
 
         def reconciler_of(queue: str) -> Host:
@@ -129,7 +129,7 @@ class HostedReconcilers:
             )
             return WatchedHost(reconciler, watch)
 
-        return cls(settings, jobs=jobs, coordination=own, reconciler_of=reconciler_of)
+        return cls(settings, manifests=manifests, coordination=own, reconciler_of=reconciler_of)
 
     def start(self) -> None:
         """Start."""
@@ -193,7 +193,7 @@ class HostedReconcilers:
 
     def _queue_of(self, job_id: str) -> str | None:
         try:
-            return self._jobs.manifest(job_id).queue_name
+            return self._manifests.get(job_id).queue_name
         except (JobNotFoundError, MessageError):
             # It may be written a moment later.
             return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,12 @@ _GRACE_S = 30
 _MOST_CONNECTIONS = 2048
 #: How often connections are looked through, in ticks of uvicorn's, a tenth of a second each.
 _LOOK_EVERY_TICKS = 300
+#: When what is loaded by then is left out of garbage collection: at once, and once the first
+#: requests have loaded the rest.
+_LOADED_AT_TICKS = (0, 600)
+#: Objects that are new since the last garbage collection when the next one begins: more than
+#: requests have while they wait for a worker, which are no garbage.
+_COLLECT_AFTER = 20_000
 
 
 class GatewayServer(uvicorn.Server):
@@ -27,9 +34,23 @@ class GatewayServer(uvicorn.Server):
     """
 
     def __init__(
-        self, app: FastAPI, *, host: str, port: int, at_end: Callable[[], object] = lambda: None
+        self,
+        app: FastAPI,
+        *,
+        host: str,
+        port: int,
+        at_end: Callable[[], object] = lambda: None,
+        owns_process: bool = False,
     ) -> None:
-        """`at_end` is called after the last request, before a signal ends the process."""
+        """Serve nothing yet.
+
+        Args:
+            app: The gateway.
+            host: The address to listen on.
+            port: Its port.
+            at_end: Called after the last request, before a signal ends the process.
+            owns_process: Nothing else runs in this process, so garbage is collected to suit it.
+        """
         self._at_end = at_end
         self._live: LiveJobs = app.state.live
         config = uvicorn.Config(
@@ -47,11 +68,17 @@ class GatewayServer(uvicorn.Server):
             limit_concurrency=_MOST_CONNECTIONS,
         )
         super().__init__(config)
+        self._owns_process = owns_process
         #: Connections that are closing, and the bytes that each had to send at the last look.
         self._closing: dict[Any, int] = {}
 
     async def on_tick(self, counter: int) -> bool:
         """Every tenth of a second: look after the connections; return whether to end."""
+        if self._owns_process and counter in _LOADED_AT_TICKS:
+            # Else full collections go through it, and every request waits a tenth of a second.
+            gc.set_threshold(_COLLECT_AFTER)
+            gc.collect()
+            gc.freeze()
         if counter % _LOOK_EVERY_TICKS == 0:
             self._cut_stuck_connections()
         return await super().on_tick(counter)
@@ -85,7 +112,7 @@ def serve(
     Raises:
         StackError: It did not start.
     """
-    server = GatewayServer(app, host=host, port=port, at_end=at_end)
+    server = GatewayServer(app, host=host, port=port, at_end=at_end, owns_process=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

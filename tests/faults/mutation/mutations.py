@@ -25,6 +25,7 @@ _ASYNC_CLIENT = "tests/unit/producer/test_async_client.py::test_"
 _PREDICT_HTTP = "tests/integration/gateway/test_predict.py::test_"
 _OIP = "tests/integration/gateway/test_oip.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
+_FIGURES = "tests/unit/worker/shards/test_figures.py::test_"
 _SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
 _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
 _SUBMITTED = "tests/unit/producer/submitting/test_small_jobs.py::test_"
@@ -50,6 +51,7 @@ _BUCKET_ID = "tests/unit/fornada/jobs/test_bucket_id.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
+_SPANS = "tests/unit/worker/shards/test_spans.py::test_"
 _RECORDER = "tests/unit/fornada/metrics/test_recorder.py::test_"
 _SLOTS = "tests/unit/fornada/metrics/test_slots.py::test_"
 _BACKLOG_WATCH = "tests/unit/fornada/jobs/upkeep/test_backlog_watch.py::test_"
@@ -62,7 +64,7 @@ _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _GATEWAY_INPUTS = "tests/integration/gateway/test_inputs.py::test_"
 _GATEWAY_RESULTS = "tests/integration/gateway/test_results.py::test_"
 _GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
-_LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
+_LOOK_TIMES = "tests/unit/producer/following/test_waiting.py::test_"
 _WAITING = "tests/integration/producer/test_waiting.py::test_"
 _DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
 _GATEWAY_EVENTS = "tests/integration/gateway/test_events.py::test_"
@@ -341,6 +343,30 @@ MUTATIONS = (
         old="if not self._exists(key):",
         new="if True:",
         tests=(f"{_FORGED}an_outcome_that_redis_forgot_is_not_replaced[key-unconditional]",),
+    ),
+    Mutation(
+        name="forged-figures-summed",
+        path="fornada/jobs/summary.py",
+        old="figures = fitting(outcome.figures, self.gives)",
+        new="figures = outcome.figures",
+        tests=(
+            f"{_FIGURES}forged_predictions_of_no_such_output_are_left_out[conditional]",
+            f"{_FIGURES}forged_predictions_of_no_such_output_are_left_out[unconditional]",
+        ),
+    ),
+    Mutation(
+        name="partial-cost-told",
+        path="fornada/figures/shards.py",
+        old="        cost = None\n",
+        new="        cost = self.cost\n",
+        tests=(f"{_FIGURES}a_cost_is_told_only_if_every_shard_has_one[conditional]",),
+    ),
+    Mutation(
+        name="predictions-shown-without-scope",
+        path="gateway/api/job_document.py",
+        old="if figures is not None and not with_results:",
+        new="if False:",
+        tests=(f"{_GATEWAY_JOBS}what_was_predicted_is_for_keys_that_may_read_results",),
     ),
     Mutation(
         name="digest-not-verified",
@@ -1346,6 +1372,55 @@ MUTATIONS = (
         new="    return str(exc)\n",
         tests=(f"{_LOGS}off_a_terminal_each_line_is_one_json_object",),
     ),
+    Mutation(
+        name="same-line-written-again",
+        path="fornada/logs/once.py",
+        old="                known.left_out += 1\n                return False\n",
+        new="                known.left_out += 1\n",
+        tests=(
+            f"{_LOGS}lines_say_whose_they_are_and_the_same_one_is_written_once",
+            f"{_LOGS}a_line_that_comes_again_says_how_many_were_left_out",
+        ),
+    ),
+    Mutation(
+        name="lines-of-a-pool-are-nobodys",
+        path="fornada/parallel.py",
+        old="    return lambda wanted: context.copy().run(work, wanted)\n",
+        new="    return work\n",
+        tests=(f"{_LOGS}lines_say_whose_they_are_and_the_same_one_is_written_once",),
+        raises="KeyError",
+    ),
+    # Traces.
+    Mutation(
+        name="spans-quote-data",
+        path="fornada/tracing/otel.py",
+        old="            record_exception=False,\n",
+        new="",
+        tests=(f"{_SPANS}no_span_quotes_data[conditional]",),
+    ),
+    Mutation(
+        name="shards-not-linked",
+        path="worker/shards/spans.py",
+        old="                links=links,\n                is_root=True,\n",
+        new="                is_root=True,\n",
+        tests=(
+            f"{_SPANS}a_shard_is_linked_to_its_submission_and_has_its_stages_below[conditional]",
+        ),
+    ),
+    Mutation(
+        name="any-traceparent-goes-on",
+        path="fornada/queue/envelope.py",
+        old="checked_traceparent(envelope.headers.traceparent)",
+        new="envelope.headers.traceparent",
+        tests=(f"{_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
+    ),
+    Mutation(
+        name="later-shards-not-linked",
+        path="fornada/jobs/upkeep/reconciler.py",
+        old="self._fairly(paced, room=room), traces=traces",
+        new="self._fairly(paced, room=room)",
+        tests=(f"{_SPANS}what_is_enqueued_later_is_linked_as_well[conditional]",),
+    ),
     # Models.
     Mutation(
         name="verdict-not-verified",
@@ -1547,7 +1622,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="ends-not-looked-for-unless-told",
-        path="producer/waiting.py",
+        path="producer/following/waiting.py",
         old="            return LOOK_EVERY_S\n",
         new="            return 3600.0\n",
         tests=(f"{_WAITING}an_end_that_nobody_tells_is_seen_by_a_look_now_and_then",),
@@ -1555,7 +1630,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="every-notice-of-an-end-followed",
-        path="producer/waiting.py",
+        path="producer/following/waiting.py",
         old="self._doubts_until = self._monotonic() + self._doubt_s",
         new="self._doubts_until = self._monotonic()",
         tests=(f"{_LOOK_TIMES}ends_that_others_invent_cost_few_looks",),
@@ -1705,12 +1780,7 @@ MUTATIONS = (
         path="fornada/jobs/upkeep/reconciler.py",
         old="lost_count=len(job.seen.intersection(shards)),",
         new="lost_count=0,",
-        tests=(
-            (
-                f"{_RECONCILER}listeners_hear_which_shards_were_lost_and_which_waited_for_room"
-                "[conditional-True]"
-            ),
-        ),
+        tests=(f"{_RECONCILER}listeners_hear_which_shards_were_lost[conditional-True]",),
     ),
     Mutation(
         name="shards-that-others-committed-count",

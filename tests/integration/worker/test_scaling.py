@@ -15,6 +15,8 @@ import pytest
 from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.jobs.outcome import JobState
+from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.envelope import open_envelope
 from gateway.reconcilers import HostedReconcilers
@@ -35,7 +37,11 @@ SHARDS = 240
 @contextmanager
 def _gateway(deployment: Any) -> Iterator[None]:
     """What a gateway does for jobs."""
-    hosted = HostedReconcilers.from_settings(deployment.settings, objects=deployment.objects)
+    hosted = HostedReconcilers.from_settings(
+        deployment.settings,
+        objects=deployment.objects,
+        manifests=Manifests(jobs=JobStore(objects=deployment.objects)),
+    )
     hosted.start()
     try:
         yield

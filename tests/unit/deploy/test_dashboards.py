@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import promql_parser
+import pytest
+import yaml
 
 from fornada.metrics.instruments import INSTRUMENTS, NAMES
 
@@ -55,6 +58,32 @@ def test_panels_ask_for_metrics_and_labels_that_exist() -> None:
     for title, query, _ in _queries():
         assert "$" not in query, title
         assert [] == list(flaws(query, known=NAMES | _ALERTS)), title
+
+
+def test_bounds_of_buckets_that_queries_name_exist() -> None:
+    bounds = {f"{each.name}_bucket": {str(b) for b in each.buckets} for each in INSTRUMENTS}
+    named = {
+        bound
+        for _, query, _ in _queries()
+        for bound in re.findall(r'(\w+_bucket)\{[^}]*le="([^"]+)"', query)
+    }
+
+    assert named
+    assert [] == [(series, le) for series, le in named if le not in bounds[series]]
+
+
+def test_prometheus_takes_the_queries_of_panels(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    rules = [
+        {"record": f"query_{number}", "expr": q} for number, (_, q, _) in enumerate(_queries())
+    ]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+
+    told = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True)
+
+    assert 0 == told.returncode, told.stderr
 
 
 def test_legends_name_labels_that_the_answer_has() -> None:

@@ -117,7 +117,7 @@ def test_a_shard_under_lease_is_left_alone_and_enqueued_once_it_ran_out(world: A
 
 
 @pytest.mark.parametrize("is_small", [True, False])
-def test_listeners_hear_which_shards_were_lost_and_which_waited_for_room(
+def test_listeners_hear_which_shards_were_lost(
     world: Any,
     is_small: bool,  # noqa: FBT001 - a parameter of pytest
 ) -> None:
