@@ -80,7 +80,7 @@ class Deployment:
             models=ModelStore(objects=objects),
             identity=identity,
             quotas=Quotas(client=client),
-            backlogs=Backlogs(client=client, objects=objects),
+            backlogs=Backlogs(client),
             sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
             manifests=manifests or _manifests_of(objects),
