@@ -28,14 +28,18 @@ from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
 from gateway.http.direct_paths import DirectPaths
 from gateway.http.measured import Measured
+from gateway.http.operations import Operations
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
+from gateway.http.queries import KnownQueries
 from gateway.http.request_ids import RequestIds
 from gateway.http.schema import describe, operation_id
 from gateway.live.jobs import LiveJobs
 from gateway.oip import routes as oip
+from gateway.oip.routing import unknown_query
 from gateway.predicting.bodies import LargeBodies
+from gateway.waited_for import WaitedFor
 
 #: How long a client may send or read nothing, and how fast it has to send on average.
 _IDLE_S = 30.0
@@ -107,18 +111,21 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.state.large_bodies = LargeBodies()
     app.state.live = LiveJobs()
     add_problem_handlers(app)
+    describe(app, [JobRequest, JobOptions])
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimits, limits=LIMITS, most_bytes=MOST_BYTES)
     # They limit their bodies themselves.
     app.add_middleware(DirectPaths, paths=[predict.DIRECT, oip.DIRECT])
+    operations = app.state.operations = Operations(app.openapi)
+    app.add_middleware(KnownQueries, operations=operations, others={"/v2": unknown_query})
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds, traces=deployment.client.traces)
+    app.add_middleware(WaitedFor)
     if deployment.metrics is not None:
         app.add_middleware(Measured, events=deployment.events)
     for part in _PARTS:
         app.include_router(part.router)
-    describe(app, [JobRequest, JobOptions])
     # Last: it takes what is left.
     app.mount("/", create_console(deployment, openapi=app.openapi))
     return app

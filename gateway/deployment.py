@@ -20,6 +20,7 @@ from gateway.auth.sessions import Sessions
 from gateway.backlogs import Backlogs
 from gateway.http.origins import LOOPBACK_HOSTS
 from gateway.reconcilers import HostedReconcilers
+from gateway.waited_for import WaitedForStore
 from gateway.webhooks.service import Webhooks
 from model_store.store import ModelStore
 from producer.asynchronous.client import AsyncClient
@@ -95,7 +96,10 @@ class Deployment:
     def from_settings(cls, settings: Settings, *, metrics: "ProcessMetrics | None" = None) -> Self:
         """The deployment that `settings` name; nothing is contacted yet."""
         events = heard_by(metrics)
-        objects = ReportingStore(open_store(settings), events=events)
+        waited_for = WaitedForStore(
+            open_store(settings), fails_soon=open_store(settings, fails_soon=True)
+        )
+        objects = ReportingStore(waited_for, events=events)
         client = Client(
             objects=objects,
             coordination=RedisCoordination.from_settings(settings),

@@ -15,6 +15,7 @@ from fornada.errors import (
     WaitTimeoutError,
 )
 from fornada.figures.drift import Drift
+from fornada.figures.shown import Figures
 from fornada.formats.rows import Rows
 from fornada.jobs.outcome import JobState
 from producer.asynchronous.client import AsyncClient
@@ -24,7 +25,6 @@ from producer.client import Client
 from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
 from producer.item_results import OutputResults, Outputs, ShardResult
 from producer.job import Job
-from producer.job_figures import Figures
 from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.results import Results

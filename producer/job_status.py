@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fornada.coordination.interface import Progress
+from fornada.figures.shown import Figures
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, JobState
 from fornada.records import now
-from producer.job_figures import Figures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

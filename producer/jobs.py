@@ -17,12 +17,12 @@ from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender
+from producer.following.queues import Queues
 from producer.job import Job
 from producer.job_status import JobStatus, unreadable_status
 from producer.listing.newest import list_jobs
 from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
-from producer.queues import Queues
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlogs_of, open_job_ids, readable_manifests
 from producer.upkeep.retention import delete_job, purge

@@ -5,6 +5,8 @@ from grafana.queries import OVER, middle_and_high
 
 _MODEL = Variable(name="model", label="Model", query="label_values(fornada_items_total, model)")
 _VERSION = "{{model}}:{{version}}"
+#: A model may have several outputs with classes.
+_OUTPUT, _VERSION_AND_OUTPUT = ", output", f"{_VERSION} {{{{output}}}}"
 
 
 def _by_version(series: str, *, also: str = "", over: str = OVER, by: str = "") -> str:
@@ -14,9 +16,9 @@ def _by_version(series: str, *, also: str = "", over: str = OVER, by: str = "") 
 
 def _share_of_classes(over: str) -> str:
     """The share of each class. None is 0, since the index divides by it."""
-    of_class = _by_version("fornada_predicted_class_total", over=over, by=", class")
-    of_all = _by_version("fornada_predicted_class_total", over=over)
-    return f"clamp_min({of_class} / on (model, version) group_left () {of_all}, 0.0001)"
+    of_class = _by_version("fornada_predicted_class_total", over=over, by=f"{_OUTPUT}, class")
+    of_all = _by_version("fornada_predicted_class_total", over=over, by=_OUTPUT)
+    return f"clamp_min({of_class} / on (model, version, output) group_left () {of_all}, 0.0001)"
 
 
 _SURE = "fornada_prediction_confidence"
@@ -52,15 +54,18 @@ MODELS = Dashboard(
             "that are prepared differently.",
             unit="percentunit",
             maximum=1,
-            queries={f"{_by_version(f'{_SURE}_sum')} / {_by_version(f'{_SURE}_count')}": _VERSION},
+            queries={
+                f"{_by_version(f'{_SURE}_sum', by=_OUTPUT)}"
+                f" / {_by_version(f'{_SURE}_count', by=_OUTPUT)}": _VERSION_AND_OUTPUT
+            },
         ),
         Panel(
             title="Unsure items",
             about="Share of items whose largest probability is at most one half.",
             unit="percentunit",
             queries={
-                f"{_by_version(f'{_SURE}_bucket', also=_AT_MOST_HALF)}"
-                f" / {_by_version(f'{_SURE}_count')}": _VERSION
+                f"{_by_version(f'{_SURE}_bucket', also=_AT_MOST_HALF, by=_OUTPUT)}"
+                f" / {_by_version(f'{_SURE}_count', by=_OUTPUT)}": _VERSION_AND_OUTPUT
             },
         ),
         Panel(
@@ -74,8 +79,8 @@ MODELS = Dashboard(
             about="Share of items by the class of the largest probability.",
             stacking="percent",
             queries={
-                _by_version("fornada_predicted_class_total", by=", class"): (
-                    f"{_VERSION} {{{{class}}}}"
+                _by_version("fornada_predicted_class_total", by=f"{_OUTPUT}, class"): (
+                    f"{_VERSION_AND_OUTPUT} {{{{class}}}}"
                 )
             },
         ),
@@ -85,7 +90,8 @@ MODELS = Dashboard(
             "day before. From 0.1 on look, from 0.25 on act.",
             limits=(0.1, 0.25),
             queries={
-                f"sum by (model, version) (({_NOW} - {_BEFORE}) * ln({_NOW} / {_BEFORE}))": _VERSION
+                "sum by (model, version, output) "
+                f"(({_NOW} - {_BEFORE}) * ln({_NOW} / {_BEFORE}))": _VERSION_AND_OUTPUT
             },
         ),
         Panel(

@@ -177,8 +177,12 @@ class OpenJobs(Protocol):
             are marked as enqueued, and the caller enqueues them.
         """
 
-    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        """Note that shards are about to be enqueued; lists the job as open."""
+    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> bool:
+        """Note that shards are about to be enqueued; lists the job as open.
+
+        Returns:
+            Whether it is; of one that has ended nothing is noted.
+        """
 
     def progress(self, job_id: str) -> Progress:
         """The job's progress."""

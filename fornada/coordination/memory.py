@@ -104,9 +104,8 @@ class InMemoryCoordination(
     def elapse(self, seconds: float) -> None:
         """Move the queue's clock, as its leader does while time passes."""
         with self._memory.lock:
-            clock = self._memory.clocks[self._queue]
-            moved = replace(clock, clock_s=clock.clock_s + seconds, moved_at=self._clock())
-            self._memory.clocks[self._queue] = moved
+            clocks, it = self._memory.clocks, self._memory.clocks[self._queue]
+            clocks[self._queue] = replace(it, clock_s=it.clock_s + seconds, moved_at=self._clock())
 
     def server_time(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
@@ -149,11 +148,13 @@ class InMemoryCoordination(
                     counters.enqueued.update(dict.fromkeys(range(job.shard_count), clock_s))
             return room
 
-    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
+    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> bool:
         with self._memory.lock:
-            self._memory.open_jobs.add(job_id)
-            clock_s = self._memory.clocks[self._queue].clock_s
-            self._memory.jobs[job_id].enqueued.update(dict.fromkeys(shards, clock_s))
+            is_open, clock = not self._has_ended(job_id), self._memory.clocks[self._queue]
+            if is_open:
+                self._memory.open_jobs.add(job_id)
+                self._memory.jobs[job_id].enqueued |= dict.fromkeys(shards, clock.clock_s)
+            return is_open
 
     def progress(self, job_id: str) -> Progress:
         with self._memory.lock:

@@ -108,11 +108,13 @@ class RedisOpenJobs:
         return bool(room)
 
     @translated
-    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        self._mark_enqueued(
-            keys=[redis_keys.OPEN_JOBS, redis_keys.JobStateKeys(job_id).enqueued],
+    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> bool:
+        job = redis_keys.JobStateKeys(job_id)
+        marked = self._mark_enqueued(
+            keys=[redis_keys.OPEN_JOBS, job.enqueued, job.ended],
             args=[job_id, self._queue, FORGET_AFTER_MS, *shards],
         )
+        return bool(marked)
 
     @translated
     def progress(self, job_id: str) -> Progress:

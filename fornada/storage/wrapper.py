@@ -22,7 +22,12 @@ class StoreWrapper:
     """
 
     def __init__(self, objects: ObjectStore) -> None:
-        self.objects = objects
+        self._objects = objects
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The store that calls are passed on to."""
+        return self._objects
 
     def around(self, operation: str, key: str) -> AbstractContextManager[object]:  # noqa: ARG002 - for subclasses
         """The context that each call runs in; `operation` is the method's name."""

@@ -6,9 +6,9 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
+from fornada.figures.shown import Figures
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobState
-from producer.job_figures import Figures
 from producer.job_status import JobStatus
 
 _NO_MODEL = {"name": "", "version": 0, "sha256": ""}

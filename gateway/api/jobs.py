@@ -116,7 +116,9 @@ class JobQuery(BaseModel):
 
     state: JobState | None = None
     model: str | None = Field(default=None, description="`name` or `name:version`.")
-    tag: str | None = Field(default=None, pattern="[:=]", description="`name:value`.")
+    tag: str | None = Field(
+        default=None, pattern="[:=]", examples=["name=value"], description="`name=value`."
+    )
     queue: str | None = None
     idempotency_key: str | None = Field(
         default=None,

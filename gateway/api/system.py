@@ -23,8 +23,9 @@ class HealthDocument(BaseModel):
 
 
 @router.get("/healthz")
-def health() -> HealthDocument:
+async def health() -> HealthDocument:
     """Whether the process answers; nothing else is asked."""
+    # Not in a thread: all may be waiting for a store.
     return HealthDocument()
 
 

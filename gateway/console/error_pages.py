@@ -53,9 +53,12 @@ async def _of_ours(request: Request, exc: Exception) -> Response:
 async def _of_request(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, RequestValidationError):
         raise exc
-    wrong = exc.errors()[0]
-    where = ".".join(map(str, wrong["loc"][1:])) or "the request"
-    return _page(request, HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {wrong['msg']}")
+    first = exc.errors()[0]
+    # Forms and addresses are flat; what follows are types that were tried.
+    where = str(first["loc"][1]) if len(first["loc"]) > 1 else "the request"
+    tried = [wrong["msg"] for wrong in exc.errors() if wrong["loc"][:2] == first["loc"][:2]]
+    detail = f"{where}: {', or '.join(dict.fromkeys(tried))}"
+    return _page(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
 async def _of_http(request: Request, exc: Exception) -> Response:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from fornada.figures.shown import PredictedFigures
 from fornada.records import now
-from producer.job_figures import PredictedFigures
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _KIB = 1024

@@ -1,7 +1,8 @@
 """Errors as RFC 9457 problem documents: status, code and remedy follow from the error's class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +14,8 @@ from starlette.requests import ClientDisconnect
 from fornada.errors import DuplicateIdError, FornadaError
 from fornada.logs import get_logger
 from gateway.http.direct_paths import Answer
+from gateway.http.operations import Operations
+from gateway.http.wrong_fields import Fields
 
 log = get_logger(__name__)
 
@@ -21,6 +24,8 @@ MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 1
 #: More wrong fields are counted and not listed.
 _MOST_LISTED = 20
+#: The first of them are in the detail too.
+_MOST_NAMED = 3
 
 
 class WrongField(BaseModel):
@@ -115,19 +120,37 @@ def _wrong_items(exc: FornadaError) -> list[WrongField]:
 async def _of_request(request: Request, exc: Exception) -> JSONResponse:
     if not isinstance(exc, RequestValidationError):
         raise exc
-    found = exc.errors()
-    errors = [
-        WrongField(where=".".join(map(str, error["loc"])), message=error["msg"])
-        for error in found[:_MOST_LISTED]
-    ]
-    count = f"{len(found)} fields are" if len(found) > 1 else "1 field is"
+    found = wrong_fields(request, exc)
+    errors = [WrongField(where=where, message=message) for where, message in found.items()]
+    named = [f"{error.where}: {error.message}" for error in errors[:_MOST_NAMED]]
+    if len(errors) > _MOST_NAMED:
+        named.append(f"and {len(errors) - _MOST_NAMED} more")
     return problem_response(
         request,
         status=HTTPStatus.UNPROCESSABLE_ENTITY,
         code="RequestError",
-        detail=f"{count} wrong: {errors[0].where}: {errors[0].message}; see /docs",
-        errors=errors,
+        detail="; ".join(named),
+        errors=errors[:_MOST_LISTED],
     )
+
+
+def wrong_fields(request: Request, exc: RequestValidationError) -> dict[str, str]:
+    """Field, such as `body.input.uri`, -> what is wrong with it."""
+    operations: Operations = request.app.state.operations
+    operation = operations.find(request.method, request.url.path)
+    found: dict[str, str] = {}
+    for part in dict.fromkeys(str(error["loc"][0]) for error in exc.errors()):
+        schema: Mapping[str, Any] = {}
+        if operation is not None and part == "query":
+            schema = {"properties": operation.queries}
+        elif operation is not None and part == "body":
+            schema = operation.body(request.headers.get("Content-Type", ""))
+        errors = [
+            {**error, "loc": error["loc"][1:]} for error in exc.errors() if error["loc"][0] == part
+        ]
+        wrong = Fields(schema, document=operations.document).wrong(errors)
+        found |= {f"{part}.{name}" if name else part: why for name, why in wrong.items()}
+    return found
 
 
 async def _of_http(request: Request, exc: Exception) -> JSONResponse:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from fornada.errors import FornadaError, LocalDiskError
 from fornada.logs import get_logger
+from gateway.waited_for import patiently
 
 log = get_logger(__name__)
 
@@ -93,7 +94,7 @@ class StreamedAnswer(Response):
 
         def run() -> None:
             try:
-                context.run(pipe.fill, self._write)
+                context.run(pipe.fill, patiently(self._write))
             finally:
                 self._streams.release()
 

@@ -54,6 +54,11 @@ def with_errors(answer: Answer) -> Callable[[Request], Coroutine[Any, Any, Respo
     return answered
 
 
+def unknown_query(_: Request, name: str, message: str) -> Response:
+    """The answer to a request with a query parameter that there is not."""
+    return _error(HTTPStatus.BAD_REQUEST, f"query.{name}: {message}")
+
+
 def _of_ours(exc: FornadaError) -> Response:
     if exc.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request failed", code=type(exc).__name__, error=str(exc))

@@ -1,7 +1,5 @@
 """The items in a request for a prediction, by the type of its body."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -23,7 +21,9 @@ from fornada.formats.npy import from_npy
 from fornada.formats.tensor_file import from_tensor_file, needs_tensor_file
 from fornada.tensors import InputTensor
 from gateway.http.body_limits import MediaTypeError
+from gateway.http.wrong_fields import Fields
 from gateway.predicting.bodies import LARGE_BYTES, body_parts, check_item_count, read_body
+from gateway.predicting.json_items import with_bytes
 from model_store.manifest import ModelManifest
 from producer.inputs.interface import ImageFile, Inputs
 
@@ -100,11 +100,12 @@ def _of_json(data: bytes) -> dict[str, Array | list[Any]] | Array | list[Any]:
     try:
         items = PredictBody.model_validate_json(data).items
     except ValidationError as exc:
-        error = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, error["loc"][:2])) or _WHERE
+        schema = PredictBody.model_json_schema()
+        errors = exc.errors(include_url=False, include_input=False)
+        where, why = next(iter(Fields(schema, document=schema).wrong(errors).items()))
         raise InputError(
-            f'{where[:100]}: {error["msg"][:200]}; send {{"items": [an item each]}}, or such a '
-            "list by the name of each input"
+            f'{where or _WHERE}: {why[:200]}; send {{"items": [an item each]}}, or such a list by '
+            "the name of each input"
         ) from None
     if isinstance(items, dict):
         if len(items) > _MOST_INPUTS:
@@ -116,8 +117,9 @@ def _of_json(data: bytes) -> dict[str, Array | list[Any]] | Array | list[Any]:
 def _column(items: list[Any], *, where: str) -> Array | list[Any]:
     """Items as an array if they are one of numbers; with bytes in place of base64."""
     check_item_count(len(items), where=where)
-    if any(isinstance(item, dict) for item in items[:1]):
-        return [_item(item, where=f"{where}[{n}]") for n, item in enumerate(items)]
+    decoded = with_bytes(items, where=where)
+    if decoded is not items:
+        return decoded
     if holds_texts(items):
         return items
     try:
@@ -126,23 +128,6 @@ def _column(items: list[Any], *, where: str) -> Array | list[Any]:
         # They differ in shape.
         return items
     return array if array.dtype.kind in "buif" and array.size else items
-
-
-def _item(item: Any, *, where: str) -> Any:
-    """An item, or what it has for each input by name, with bytes in place of base64."""
-    if isinstance(item, dict) and set(item) != {"b64"}:
-        return {name: _decoded(each, where=f"{where}[{name!r}]") for name, each in item.items()}
-    return _decoded(item, where=where)
-
-
-def _decoded(item: Any, *, where: str) -> Any:
-    if not isinstance(item, dict) or set(item) != {"b64"}:
-        return item
-    try:
-        data = base64.b64decode(item["b64"], validate=True)
-    except (binascii.Error, ValueError, TypeError) as exc:
-        raise InputError(f"{where} is not base64 ({exc}); encode the file's bytes") from None
-    return ImageFile(name=where, data=data) if is_image(data[:HEAD_BYTES]) else data
 
 
 def _sniffed(data: bytes) -> str:

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fornada.commands.output import console, print_json, print_table
 from fornada.errors import JobFailedError
+from fornada.figures.shown import PredictedFigures
 from fornada.logs import get_logger
 from producer.inputs.interface import LeftOut
 from producer.job import Job
-from producer.job_figures import PredictedFigures
 from producer.job_reader import DeadShard
 from producer.job_status import JobStatus
 from producer.remote.job import RemoteJob

@@ -155,7 +155,7 @@ def read_each(
     results, refused = [], []
     for info, result in zip(infos, in_parallel(attempt, infos), strict=True):
         if isinstance(result, StoreRefusedError):
-            refused.append(f"{_where(info, bucket)} ({result})")
+            refused.append(f"{_where(info, bucket)} ({result.public_text})")
         else:
             results.append(result)
     if refused:

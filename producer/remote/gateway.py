@@ -214,7 +214,8 @@ class Gateway:
             return self._no_gateway(path, answer.status)
         finally:
             answer.release_conn()
-        more = [f"{e['where']}: {e['message']}" for e in problem.get("errors", [])[1:]]
+        listed = [f"{e['where']}: {e['message']}" for e in problem.get("errors", [])]
+        more = [each for each in listed[1:] if each not in detail]
         text = "; ".join([detail, *more])
         known = getattr(errors, code, None)
         if isinstance(known, type) and issubclass(known, FornadaError):

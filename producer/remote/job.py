@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fornada.errors import WaitTimeoutError
+from fornada.figures.shown import Figures
 from fornada.jobs.outcome import JobState
-from producer.job_figures import Figures
 from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.remote.gateway import Gateway, GatewayError, Query, SilentError, split_lines

@@ -88,7 +88,8 @@ class JobCreator:
         try:
             queued = self.coordination.queue_length(self.settings.queue)
             first = shards[: max(0, self.settings.enqueue_window - queued)]
-            self.coordination.mark_enqueued(job_id, first)
+            if not self.coordination.mark_enqueued(job_id, first):
+                return
             self.sender.enqueue(
                 (ShardMessage(job_id=job_id, shard=shard) for shard in first),
                 together=MAX_BUNDLE if manifest.is_small else 1,

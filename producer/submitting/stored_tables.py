@@ -4,6 +4,7 @@ Parquet that names images is copied too, as are those: workers read what their j
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from fornada.errors import InputError
@@ -13,7 +14,8 @@ from producer.inputs.data.item_ids import without_duplicates
 from producer.inputs.interface import Signature
 from producer.inputs.stored_images import FoundObject
 from producer.inputs.tables.images import FetchUrl, ImageReader
-from producer.inputs.tables.interface import TABLE_KINDS, TableOptions
+from producer.inputs.tables.interface import TABLE_KINDS, Table, TableOptions
+from producer.inputs.tables.manifest import COLUMN, ManifestTable
 from producer.inputs.tables.reading import table_blocks
 from producer.inputs.tables.stored import names_images, opened_table, plan_tables
 from producer.submitting.sharding import cut
@@ -74,10 +76,20 @@ def cut_tables(
         tables.append(opened_table(file, kind, objects=objects))
     blocks = table_blocks(
         tables,
-        options,
+        _with_ids(options, tables, signature),
         signature=signature,
         images=ImageReader(folder=None, max_file_bytes=limits.file_bytes, fetch=fetch),
         keeps_files=True,
     )
     found = without_duplicates(blocks)
     return StoredShards(cut(found, signature=signature, limits=limits, strict=strict))
+
+
+def _with_ids(options: TableOptions, tables: Sequence[Table], signature: Signature) -> TableOptions:
+    """`options`, with addresses as ids where all that the tables have are distinct ones."""
+    urls = [url for table in tables if isinstance(table, ManifestTable) for url in table.urls]
+    are_lists = all(isinstance(table, ManifestTable) for table in tables)
+    if options.id_column is not None or not are_lists or len(set(urls)) < len(urls):
+        return options
+    columns = options.columns or {tensor.name: COLUMN for tensor in signature.inputs}
+    return replace(options, id_column=COLUMN, columns=columns)

@@ -303,6 +303,9 @@ class Reconciler:
             shards = sorted(lost[job_id])[: room // (len(waiting) - position)]
             if not shards:
                 continue
+            if not self._recovery.mark_enqueued(job_id, shards):
+                # It ended since this round began.
+                continue
             room -= len(shards)
             job = self._open[job_id]
             self._events.tell(
@@ -314,7 +317,5 @@ class Reconciler:
                 )
             )
             job.seen.update(shards)
-            manifest = job.manifest
-            self._recovery.mark_enqueued(job_id, shards)
             for shard in shards:
-                yield message_for(manifest, shard, deployment_keys=self._keys)
+                yield message_for(job.manifest, shard, deployment_keys=self._keys)

@@ -7,11 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from fornada.errors import InputError
 from fornada.tensors import ImageLoader, Interpolation, Resize
+from gateway.predicting.json_items import with_bytes
 from model_store.images import ImageOptions
 from producer.inputs.interface import Inputs, Selection, StoredImages, StoredUpload
 
 _Request = ConfigDict(extra="forbid", allow_inf_nan=False)
-_Uri = Annotated[str, Field(pattern=r"^s3://[^/]+/", max_length=2048)]
+_Uri = Annotated[
+    str, Field(pattern=r"^s3://[^/]+/", examples=["s3://bucket/prefix/"], max_length=2048)
+]
 
 
 class InlineInput(BaseModel):
@@ -22,7 +25,8 @@ class InlineInput(BaseModel):
     type: Literal["inline"]
     items: list[Any] | dict[str, list[Any]] = Field(
         description="An item each, in the shape that the model takes; for several inputs, such a "
-        "list by name."
+        "list by name, or an item's values by name each. An image file, or bytes, as "
+        '`{"b64": "…"}`.'
     )
     item_ids: list[str] | None = Field(default=None, description="An id for each item.")
 
@@ -82,7 +86,9 @@ class WebhookRequest(BaseModel):
 
     model_config = _Request
 
-    url: str = Field(max_length=2000, pattern="^https?://")
+    url: str = Field(
+        max_length=2000, pattern="^https?://", examples=["https://example.com/job-ended"]
+    )
     events: list[Literal["job.ended"]] = Field(default=["job.ended"], min_length=1)
     secret: SecretStr | None = Field(
         default=None,
@@ -159,6 +165,10 @@ class JobRequest(JobOptions):
         if isinstance(given, StoredInput):
             selection = Selection(include=given.include, exclude=given.exclude)
             return StoredImages.parse(given.uri, selection), None
+        item_ids = given.item_ids
         if not given.items:
             raise InputError("input.items is empty; give at least one item")
-        return given.items, given.item_ids
+        items = given.items
+        if isinstance(items, dict):
+            return {name: with_bytes(each, where=name) for name, each in items.items()}, item_ids
+        return with_bytes(items, where="items"), item_ids

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
+from fornada.figures.shown import PredictedFigures
 from fornada.jobs.job_inputs import source_of
 from gateway.auth.scopes import Scope
 from gateway.console.items.cards import Card
@@ -15,7 +16,6 @@ from gateway.console.job_access import View
 from gateway.console.job_pages.visit import JobVisit, TheJobVisit
 from gateway.console.pages import PART
 from producer.exporting.catalog import FORMATS
-from producer.job_figures import PredictedFigures
 
 router = APIRouter(prefix="/jobs/{job_id}")
 

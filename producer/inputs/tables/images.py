@@ -68,8 +68,11 @@ class ImageReader:
             data = self._content(value, name, where)
         except StoreCredentialsError:
             raise
-        except (InputError, ObjectNotFoundError, StoreRefusedError) as exc:
+        except InputError as exc:
             return str(exc)
+        except (ObjectNotFoundError, StoreRefusedError) as exc:
+            # The job's records have no address of the operator's.
+            return f"{where} cannot be read: {exc.public_text}"
         return too_large(where, self.max_file_bytes) if len(data) > self.max_file_bytes else data
 
     def _content(self, value: str | bytes | None, name: str, where: str) -> bytes:

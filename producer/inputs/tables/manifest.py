@@ -34,7 +34,8 @@ class ManifestTable:
             raise self._unreadable()
         if not names:
             raise InputError(f"{where} has no rows; give at least one object")
-        self._urls = [prefix + name for name in names]
+        #: Of the objects.
+        self.urls = [prefix + name for name in names]
         self.column_types: Mapping[str, Any] = {COLUMN: arrow().string()}
 
     def batches(
@@ -46,8 +47,8 @@ class ManifestTable:
     ) -> Iterator[Any]:
         """As `Table`."""
         pa = arrow()
-        for first in range(0, len(self._urls), row_count):
-            urls = pa.array(self._urls[first : first + row_count], pa.string())
+        for first in range(0, len(self.urls), row_count):
+            urls = pa.array(self.urls[first : first + row_count], pa.string())
             yield pa.record_batch([urls] * len(names), names=list(names))
 
     def _unreadable(self) -> InputError:

@@ -51,12 +51,11 @@ _BUCKET_ID = "tests/unit/fornada/jobs/test_bucket_id.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
+_SPANS = "tests/unit/worker/shards/test_spans.py::test_"
 _RECORDER = "tests/unit/fornada/metrics/test_recorder.py::test_"
 _SLOTS = "tests/unit/fornada/metrics/test_slots.py::test_"
 _BACKLOG_WATCH = "tests/unit/fornada/jobs/upkeep/test_backlog_watch.py::test_"
 _GATEWAY_METRICS = "tests/integration/gateway/test_metrics.py::test_"
-_FUZZED_QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
-_SPANS = "tests/unit/worker/shards/test_spans.py::test_"
 _PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
 _TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
@@ -65,7 +64,7 @@ _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _GATEWAY_INPUTS = "tests/integration/gateway/test_inputs.py::test_"
 _GATEWAY_RESULTS = "tests/integration/gateway/test_results.py::test_"
 _GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
-_LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
+_LOOK_TIMES = "tests/unit/producer/following/test_waiting.py::test_"
 _WAITING = "tests/integration/producer/test_waiting.py::test_"
 _DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
 _GATEWAY_EVENTS = "tests/integration/gateway/test_events.py::test_"
@@ -691,6 +690,13 @@ MUTATIONS = (
         tests=(f"{_BACKLOG}running_shards_and_waiting_calls_count_as_work_of_their_queue",),
     ),
     # The reconciler.
+    Mutation(
+        name="ended-jobs-enqueued",
+        path="fornada/coordination/lua/mark_enqueued.lua",
+        old="if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end",
+        new="",
+        tests=(f"{_COORDINATION}nothing_of_a_job_that_has_ended_is_enqueued[redis]",),
+    ),
     Mutation(
         name="full-blocks-never-listed-again",
         path="fornada/jobs/upkeep/looks.py",
@@ -1406,7 +1412,7 @@ MUTATIONS = (
         path="fornada/queue/envelope.py",
         old="checked_traceparent(envelope.headers.traceparent)",
         new="envelope.headers.traceparent",
-        tests=(f"{_FUZZED_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
+        tests=(f"{_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
     ),
     Mutation(
         name="later-shards-not-linked",
@@ -1616,7 +1622,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="ends-not-looked-for-unless-told",
-        path="producer/waiting.py",
+        path="producer/following/waiting.py",
         old="            return LOOK_EVERY_S\n",
         new="            return 3600.0\n",
         tests=(f"{_WAITING}an_end_that_nobody_tells_is_seen_by_a_look_now_and_then",),
@@ -1624,7 +1630,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="every-notice-of-an-end-followed",
-        path="producer/waiting.py",
+        path="producer/following/waiting.py",
         old="self._doubts_until = self._monotonic() + self._doubt_s",
         new="self._doubts_until = self._monotonic()",
         tests=(f"{_LOOK_TIMES}ends_that_others_invent_cost_few_looks",),

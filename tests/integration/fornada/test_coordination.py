@@ -486,6 +486,18 @@ def test_a_job_is_open_once_something_of_it_is_enqueued(coordination: Coordinati
     assert {} == coordination.progress("job").enqueued
 
 
+def test_nothing_of_a_job_that_has_ended_is_enqueued(coordination: Coordination) -> None:
+    coordination.rebuild_open_jobs([])
+    assert coordination.mark_enqueued("job", [0])
+    coordination.end_jobs({"job": "SUCCEEDED"})
+
+    assert not coordination.mark_enqueued("job", [0])
+    assert (set(), {}) == (coordination.open_jobs(), coordination.progress("job").enqueued)
+    # unless it was submitted again
+    coordination.open_job("job")
+    assert coordination.mark_enqueued("job", [0])
+
+
 def test_a_begun_shard_whose_lease_ran_out_is_lost(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0])
     begin(coordination, "job", 0, "a", lease_s=30)

@@ -118,6 +118,13 @@ def test_scopes_are_named_to_the_command_as_keys_have_them() -> None:
     assert tuple(Scope) == parsed.params["scopes"]
 
 
+def test_a_key_for_which_no_scope_is_named_sees_nothing_of_other_owners() -> None:
+    parsed = create.make_context("create", ["shop"])
+
+    others = {Scope.ADMIN, Scope.MODELS_WRITE, Scope.METRICS_READ}
+    assert set(Scope) - others == set(parsed.params["scopes"])
+
+
 def test_a_revoked_key_ends(deployment: Deployment, caller_of: CallerOf) -> None:
     caller = caller_of(Scope.MODELS_READ)
     (key,) = deployment.identity.api_keys.all()

@@ -1,10 +1,11 @@
 """Items in forms, in uploads and in the store."""
 
 import asyncio
+import base64
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -59,6 +60,43 @@ def test_images_of_a_form_are_items_by_their_names(caller: TestClient) -> None:
     accepted = _form(caller, *((name, _png(level)) for name, level in IMAGES.items()))
 
     assert {name: CLASSES[level] for name, level in IMAGES.items()} == _labels(caller, accepted)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda photos: photos,
+        lambda photos: {"inputs": photos},
+        lambda photos: [{"inputs": photo} for photo in photos],
+    ],
+    ids=["items", "of an input", "rows"],
+)
+def test_images_as_base64_are_items_of_a_job_as_of_a_prediction(
+    caller: TestClient, shape: Callable[[list[dict[str, str]]], object]
+) -> None:
+    photos = [{"b64": base64.b64encode(_png(level)).decode()} for level in (2, 0, 1)]
+    ids = ["c", "a", "b"]
+
+    predicted = caller.post("/v1/models/looks/predict", json={"items": shape(photos)})
+    accepted = caller.post(
+        "/v1/jobs",
+        json={
+            "model": "looks",
+            "input": {"type": "inline", "items": shape(photos), "item_ids": ids},
+        },
+    )
+
+    assert HTTPStatus.OK == predicted.status_code, predicted.text
+    assert dict(zip(ids, ["bag", "shirt", "shoe"], strict=True)) == _labels(caller, accepted)
+
+
+def test_what_is_not_base64_is_refused_by_a_job(caller: TestClient) -> None:
+    given = {"type": "inline", "items": [{"b64": "?"}]}
+
+    answer = caller.post("/v1/jobs", json={"model": "looks", "input": given})
+
+    assert HTTPStatus.UNPROCESSABLE_ENTITY == answer.status_code
+    assert "items[0] is not base64" in answer.json()["detail"]
 
 
 def test_what_failed_is_run_again_for_its_owner(caller: TestClient) -> None:
@@ -250,6 +288,30 @@ def test_rows_and_lists_in_the_store_are_items(caller_of: CallerOf, stored: dict
     }
     assert ["bag"] == found["augmented"]
     assert all(["shirt", "bag"] == found[name] for name in ("parquet", "manifest", "s3"))
+
+
+def test_the_items_of_a_list_are_called_by_their_addresses(
+    caller_of: CallerOf, objects: InMemoryObjectStore, stored: dict[str, str]
+) -> None:
+    caller = caller_of(Scope.ADMIN)
+    folder = "s3://fornada/inputs/images/"
+
+    def accepted(*names: str) -> httpx2.Response:
+        listed = json.dumps([{"prefix": folder}, *names]).encode()
+        objects.put("inputs/sagemaker.manifest", listed, bucket="fornada")
+        source = {"type": "manifest", "uri": stored["sagemaker.manifest"]}
+        return caller.post("/v1/jobs", json={"model": "looks", "input": source})
+
+    job = accepted("a.png", "gone.png")
+    twice = accepted("a.png", "a.png")
+
+    path = job.headers["Location"]
+    (failed,) = (json.loads(line) for line in caller.get(f"{path}/errors").text.splitlines())
+    assert f"{folder}gone.png" == failed["item_id"]
+    assert failed["reason"].startswith(f"{folder}gone.png cannot be read: ")
+    assert objects.endpoint not in failed["reason"]
+    assert {f"{folder}a.png": "shirt", failed["item_id"]: failed["reason"]} == _labels(caller, job)
+    assert {"0", "1"} == set(_labels(caller, twice))
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,8 @@ def _extras(target: str) -> set[str]:
 
 
 def test_the_producer_and_the_openvino_worker_are_built_without_tensorflow() -> None:
-    assert {"images", "tables"} == _extras("producer")
-    assert {"metrics", "openvino", "signing", "tables"} == _extras("worker-openvino")
+    assert {"images", "tables", "traces"} == _extras("producer")
+    assert {"metrics", "openvino", "signing", "tables", "traces"} == _extras("worker-openvino")
 
 
 def test_workers_and_gateways_can_serve_metrics() -> None:

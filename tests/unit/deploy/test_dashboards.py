@@ -60,6 +60,18 @@ def test_panels_ask_for_metrics_and_labels_that_exist() -> None:
         assert [] == list(flaws(query, known=NAMES | _ALERTS)), title
 
 
+def test_bounds_of_buckets_that_queries_name_exist() -> None:
+    bounds = {f"{each.name}_bucket": {str(b) for b in each.buckets} for each in INSTRUMENTS}
+    named = {
+        bound
+        for _, query, _ in _queries()
+        for bound in re.findall(r'(\w+_bucket)\{[^}]*le="([^"]+)"', query)
+    }
+
+    assert named
+    assert [] == [(series, le) for series, le in named if le not in bounds[series]]
+
+
 def test_prometheus_takes_the_queries_of_panels(tmp_path: Path) -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed: apt-get install prometheus")

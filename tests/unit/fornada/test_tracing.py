@@ -86,6 +86,17 @@ def test_an_exporter_that_is_not_there_is_an_error_that_names_it() -> None:
 
 
 @pytest.mark.slow
+def test_a_process_that_ends_at_once_sends_its_spans_before() -> None:
+    done = _run(
+        f"{_ASKS}\nend_traces()\nos._exit(75)",
+        FORNADA_TRACES="true",
+        OTEL_TRACES_EXPORTER="console",
+    )
+
+    assert (75, 3) == (done.returncode, len(done.stderr.splitlines())), done.stderr
+
+
+@pytest.mark.slow
 def test_a_collector_that_does_not_answer_holds_up_no_end() -> None:
     # given one that accepts and says nothing, and one that is not there
     with (

@@ -384,3 +384,10 @@ def test_a_wrong_address_is_a_page(
     answer = visitor.get(path.format(**jobs))
 
     assert (status, True) == (answer.status_code, "<h1>" in answer.text)
+
+
+def test_a_wrong_filter_is_named_without_the_types_that_were_tried(visitor: TestClient) -> None:
+    answer = visitor.get("/?state=nonsense")
+
+    assert 422 == answer.status_code
+    assert (True, False) == ("state: Input should be" in answer.text, "enum[" in answer.text)

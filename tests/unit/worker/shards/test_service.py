@@ -304,6 +304,8 @@ def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kill
     )
     assert [3] == [error.index for error in outcome.item_errors]
     assert "its worker died over it: signal 9" == outcome.item_errors[0].reason
+    (predicted,) = outcome.figures.predicted.values()
+    assert len(ITEMS) - 1 == predicted.item_count
     assert [3] == list(np.flatnonzero(np.isnan(stored_rows(world.jobs, outcome)).all(axis=1)))
     assert "PARTIAL" == world.jobs.final("job").state
 

@@ -9,8 +9,8 @@ from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
+from producer.following.queues import Queues
 from producer.job_status import JobStatus, ended_status
-from producer.queues import Queues
 
 log = get_logger(__name__)
 

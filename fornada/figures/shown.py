@@ -1,4 +1,4 @@
-"""What a job took and predicted, as its status shows it."""
+"""What a job took and predicted, as people and programs are shown it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +49,10 @@ class PredictedFigures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """What a job took and predicted, as the workers measured it."""
+    """What a job took and predicted, as the workers measured it.
+
+    `shards` of its shards have figures. `cost` is `cpu_s` at the workers' price, if each has one.
+    """
 
     #: How many shards have figures: not dead ones, nor those of workers of an older release.
     shards: int

@@ -1,0 +1,142 @@
+"""Requests with parameters or fields that there are not, or that are wrong, and what is said."""
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+ITEM = [[0, 0], [0, 0]]
+INLINE: dict[str, Any] = {"model": "looks@prod", "input": {"type": "inline", "items": [ITEM]}}
+
+
+def test_no_operation_ignores_a_query_parameter(caller: TestClient) -> None:
+    app = caller.app
+    assert isinstance(app, FastAPI)
+    ignoring = [
+        f"{method} {path}: {answer.text}"
+        for path, methods in app.openapi()["paths"].items()
+        for method in methods
+        for answer in [caller.request(method, path.replace("{", "").replace("}", "") + "?nosuch=1")]
+        if answer.status_code != (400 if path.startswith("/v2") else 422)
+        or "query.nosuch: " not in (answer.json().get("detail") or answer.json()["error"])
+    ]
+
+    assert [] == ignoring
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (
+            "/v1/models/looks/predict?topk=2",
+            "query.topk: POST /v1/models/{model}/predict has no such query parameter; "  # noqa: ISC004
+            "did you mean top_k? there are timeout_s, top_k",
+        ),
+        (
+            "/v1/jobs?wait=1",
+            "query.wait: POST /v1/jobs has no such query parameter; there is none",
+        ),
+    ],
+)
+def test_an_unknown_query_parameter_is_told_those_that_there_are(
+    caller: TestClient, path: str, said: str
+) -> None:
+    answer = caller.post(path, json={"items": [ITEM]})
+
+    assert (HTTPStatus.UNPROCESSABLE_ENTITY, said) == (
+        answer.status_code,
+        answer.json()["detail"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_json", "said"),
+    [
+        (
+            INLINE | {"input": {"type": "inline", "items": [ITEM], "ids": ["a"]}},
+            {"body.input.ids": "no such field; there are item_ids, items, type"},
+        ),
+        (INLINE | {"input": {"type": "inline"}}, {"body.input.items": "Field required"}),
+        (
+            INLINE | {"input": {"type": "s3", "uri": "photos"}},
+            {"body.input.uri": "write it as 's3://bucket/prefix/'"},
+        ),
+        (
+            INLINE | {"input": {"type": "inline", "items": 7}},
+            {
+                "body.input.items": "Input should be a valid array, or Input should be an object",
+            },
+        ),
+        (
+            INLINE | {"max_failed": [], "columns": {"a": 1}, "deadline_s": 0},
+            {
+                "body.deadline_s": "Input should be greater than 0",
+                "body.max_failed": "Input should be a valid integer, or Input should be a valid "
+                "string",
+                "body.columns.a": "Input should be a valid string, or Input should be a valid "
+                "array",
+            },
+        ),
+        (
+            INLINE | {"image": {"like": "no-such", "size": 3}, "webhook": {"url": "x"}},
+            {
+                "body.image.size": "no such field; did you mean resize? there are "
+                "antialias, exif, interpolation, like, resize",
+            },
+        ),
+    ],
+)
+def test_wrong_fields_are_named_as_they_were_written(
+    caller: TestClient, request_json: dict[str, Any], said: dict[str, str]
+) -> None:
+    answer = caller.post("/v1/jobs", json=request_json)
+
+    found = {error["where"]: error["message"] for error in answer.json()["errors"]}
+    assert said == {where: found.get(where) for where in said}, found
+    assert all(f"{where}: {why}" in answer.json()["detail"] for where, why in said.items())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("GET", "/v1/jobs?tag=x", None, "query.tag: write it as 'name=value'"),
+        (
+            "POST",
+            "/v1/models/looks/predict",
+            {"items": [ITEM], "top": 1},
+            "top: no such field; there are items",
+        ),
+        (
+            "POST",
+            "/v1/models/looks/aliases/prod",
+            {"version": 1, "gate": "x>1"},
+            "body.gate: no such field; did you mean gates? there are gates, version",
+        ),
+        (
+            "POST",
+            "/v1/uploads",
+            {"items": [{"id": "a", "size": 3}]},
+            "body.items.0.size: no such field; there are bytes, id, sha256",
+        ),
+    ],
+)
+def test_what_there_is_is_named_everywhere(
+    caller: TestClient, method: str, path: str, body: object, said: str
+) -> None:
+    answer = caller.request(method, path, json=body)
+
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.json()["detail"].startswith(said), answer.text
+
+
+def test_the_json_of_a_form_is_told_its_own_fields(caller: TestClient) -> None:
+    answer = caller.post(
+        "/v1/jobs",
+        files=[("request", (None, '{"model": "looks", "inputs": 1}', "application/json"))],
+    )
+
+    said = answer.json()["detail"]
+    assert "body.inputs: no such field; there are columns, deadline_s" in said, said
+    assert " input," not in said
