@@ -53,6 +53,11 @@ def with_errors(answer: Answer) -> Callable[[Request], Coroutine[Any, Any, Respo
     return answered
 
 
+def as_error(_: Request, status: HTTPStatus, text: str) -> Response:
+    """A refusal as the protocol has it."""
+    return _error(status, text)
+
+
 def unknown_query(_: Request, name: str, message: str) -> Response:
     """The answer to a request with a query parameter that there is not."""
     return _error(HTTPStatus.BAD_REQUEST, f"query.{name}: {message}")
