@@ -124,6 +124,14 @@ class Deployment:
             metrics=metrics,
         )
 
+    def exact_model(self, model: str | None) -> str | None:
+        """`model`, with the version that it points to in place of an alias.
+
+        Raises:
+            ModelNotFoundError: There is no such model or alias.
+        """
+        return str(self.models.resolve(model)) if model and "@" in model else model
+
     @property
     def hosts(self) -> list[str]:
         """Names by which browsers and services reach the gateway."""

@@ -26,7 +26,7 @@ _PAGES = {
     "queued": "/jobs/{queued}",
     "failed": "/jobs/{photos}",
     "table": "/jobs/{table}",
-    "items": "/jobs/{done}/items?label=Coat",
+    "items": "/jobs/{done}/items?label=eight",
     "failed-items": "/jobs/{photos}/items?order=failed",
     "item": "/jobs/{photos}/items/20",
     "text": "/jobs/{texts}/items/0",
