@@ -1,8 +1,9 @@
 """The gateway's application: its endpoints, and what every request passes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Protocol
 
 from fastapi import FastAPI
@@ -28,6 +29,7 @@ from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
 from gateway.http.direct_paths import DirectPaths
 from gateway.http.measured import Measured
+from gateway.http.nowhere import Refuse, as_problem, nowhere
 from gateway.http.operations import Operations
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
@@ -37,7 +39,7 @@ from gateway.http.request_ids import RequestIds
 from gateway.http.schema import describe, operation_id
 from gateway.live.jobs import LiveJobs
 from gateway.oip import routes as oip
-from gateway.oip.routing import unknown_query
+from gateway.oip.routing import as_error, unknown_query
 from gateway.predicting.bodies import LargeBodies
 from gateway.waited_for import WaitedFor
 
@@ -62,6 +64,17 @@ _PARTS = (
     system,
     oip,
 )
+
+#: Where there is no page of the console either -> how it is said.
+_NOWHERE: Mapping[str, Refuse] = MappingProxyType(
+    {
+        "/v1/{path:path}": as_problem,
+        "/v2/{path:path}": as_error,
+        "/healthz": as_problem,
+        "/readyz": as_problem,
+    }
+)
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class _Part(Protocol):
@@ -126,6 +139,8 @@ def create_app(deployment: Deployment) -> FastAPI:
         app.add_middleware(Measured, events=deployment.events)
     for part in _PARTS:
         app.include_router(part.router)
+    for path, refuse in _NOWHERE.items():
+        app.add_route(path, nowhere(refuse), methods=_METHODS, include_in_schema=False)
     # Last: it takes what is left.
     app.mount("/", create_console(deployment, openapi=app.openapi))
     return app

@@ -80,7 +80,7 @@ class Deployment:
             models=ModelStore(objects=objects),
             identity=identity,
             quotas=Quotas(client=client),
-            backlogs=Backlogs(client=client, objects=objects),
+            backlogs=Backlogs(client),
             sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
             manifests=manifests or _manifests_of(objects),
@@ -123,6 +123,14 @@ class Deployment:
             ),
             metrics=metrics,
         )
+
+    def exact_model(self, model: str | None) -> str | None:
+        """`model`, with the version that it points to in place of an alias.
+
+        Raises:
+            ModelNotFoundError: There is no such model or alias.
+        """
+        return str(self.models.resolve(model)) if model and "@" in model else model
 
     @property
     def hosts(self) -> list[str]:

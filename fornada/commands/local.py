@@ -115,7 +115,11 @@ def _announce_metrics(stack: Stack, *, workers: int) -> None:
 
 
 def _announce(stack: Stack, *, workers: int) -> None:
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in stack.environ.items()]
+    environ = dict(stack.environ)
+    if stack.gateway_url is not None:
+        # Not FORNADA_URL, which would send commands there.
+        environ["GATEWAY_URL"] = stack.gateway_url
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in environ.items()]
     env_path = stack.data_dir / "env"
     write_private(env_path, "".join(f"{line}\n" for line in exports).encode())
     for line in exports:

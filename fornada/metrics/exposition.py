@@ -1,18 +1,12 @@
-"""What Prometheus scrapes: the metrics of a registry, over HTTP."""
+"""What Prometheus scrapes: the metrics of a registry, as text."""
 
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.exposition import choose_encoder, start_http_server
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-
-from fornada.errors import ConfigError
-from fornada.logs import get_logger
-from fornada.settings import Settings
-
-log = get_logger(__name__)
 
 #: A gauge that is set to it is not exposed: of several processes the largest counts, and files
 #: that processes share forget no label.
@@ -56,32 +50,3 @@ class Exposition:
         """The metrics of a registry, for a request with this `Accept` header."""
         encode, media_type = choose_encoder(accept)
         return cls(text=encode(registry), media_type=media_type)
-
-
-class MetricsServer:
-    """Serves the metrics of a registry at FORNADA_METRICS_PORT, to whoever reaches it."""
-
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
-        """Serve from now on.
-
-        Raises:
-            ConfigError: The port is taken, or the host is none of this machine's.
-        """
-        host, port = settings.metrics_host, settings.metrics_port or 0
-        try:
-            self._server, self._thread = start_http_server(port, host, registry)
-        except (OSError, UnicodeError) as exc:
-            why = (isinstance(exc, OSError) and exc.strerror) or "it is no name of a host"
-            raise ConfigError(
-                f"FORNADA_METRICS_PORT={port} on {host} cannot be listened on ({why}); "
-                "name another port, or an address of this machine in FORNADA_METRICS_HOST"
-            ) from exc
-        host = f"[{host}]" if ":" in host else host
-        self.url = f"http://{host}:{self._server.server_port}/metrics"
-        log.info("metrics served", url=self.url)
-
-    def stop(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

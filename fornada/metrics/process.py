@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fornada.events import Event
-from fornada.metrics.exposition import Exposition, MetricsServer, exposed
+from fornada.metrics.exposition import Exposition, exposed
 from fornada.metrics.instrument import Role
 from fornada.metrics.recorder import Recorder
+from fornada.metrics.server import MetricsServer
 from fornada.metrics.slots import own_registry
 from fornada.settings import Settings
 

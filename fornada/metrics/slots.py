@@ -4,7 +4,6 @@ They are mapped into memory, so what a killed process has counted stays, and the
 follows in its slot counts on.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PROCESS = "process"
 #: About 8,000 series.
 _FILE_BYTES = 1024 * 1024
+#: How a file begins of which nothing is in use.
+_NOTHING_IN_USE = bytes(8)
 _LIVE = f"gauge_{Merging.LIVE_MAX}_{_PROCESS}.db"
 _FILES = (
     f"counter_{_PROCESS}.db",
@@ -61,8 +62,9 @@ class SlotFiles:
     def hear(self, event: Event) -> None:
         """Forget what was so only while a process ran."""
         if isinstance(event, WorkerEnded):
+            # A removed file would have to be made anew, for which the disk may have no room by now.
             with (self._folders[event.slot] / _LIVE).open("r+b") as file:
-                file.write(bytes(os.fstat(file.fileno()).st_size))
+                file.write(_NOTHING_IN_USE)
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of all processes together."""

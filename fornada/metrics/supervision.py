@@ -5,9 +5,10 @@ from contextlib import contextmanager
 
 from fornada.events import Event
 from fornada.files.scratch import scratch_folder
-from fornada.metrics.exposition import MetricsServer, exposed
+from fornada.metrics.exposition import exposed
 from fornada.metrics.instrument import Role
 from fornada.metrics.recorder import Recorder
+from fornada.metrics.server import MetricsServer
 from fornada.metrics.slots import SlotFiles, own_registry
 from fornada.settings import Settings
 

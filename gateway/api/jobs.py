@@ -115,7 +115,10 @@ class JobQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: JobState | None = None
-    model: str | None = Field(default=None, description="`name` or `name:version`.")
+    model: str | None = Field(
+        default=None,
+        description="`name`, `name:version`, or `name@alias` for the version that it points to.",
+    )
     tag: str | None = Field(
         default=None, pattern="[:=]", examples=["name=value"], description="`name=value`."
     )
@@ -129,13 +132,13 @@ class JobQuery(BaseModel):
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=512)
 
-    def wanted(self, *, owner: str | None) -> JobFilter:
+    def wanted(self, *, owner: str | None, model: str | None) -> JobFilter:
         """The jobs."""
         tag = None if self.tag is None else re.split("[:=]", self.tag, maxsplit=1)
         return JobFilter(
             owner=owner,
             state=self.state,
-            model=self.model,
+            model=model,
             tag=None if tag is None else (tag[0], tag[1]),
             queue=self.queue,
         )
@@ -163,7 +166,9 @@ def list_jobs(
     `reason` say something.
     """
     caller.require(Scope.JOBS_READ)
-    wanted = query.wanted(owner=None if caller.is_admin else caller.owner)
+    wanted = query.wanted(
+        owner=None if caller.is_admin else caller.owner, model=deployment.exact_model(query.model)
+    )
     if query.idempotency_key is not None:
         # Keys are their callers' own, an administrator's too.
         job_id = job_id_of(caller.owner, query.idempotency_key)

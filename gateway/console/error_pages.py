@@ -12,12 +12,10 @@ from fornada.errors import FornadaError
 from fornada.logs import get_logger
 from gateway.console.pages import pages_of
 from gateway.console.viewers import LoginNeededError
-from gateway.http.problems import of_gone, problem_response
+from gateway.http.problems import of_gone
 
 log = get_logger(__name__)
 
-#: Paths of the API, whose callers get a problem document even where there is nothing.
-_API_PATHS = ("/v1/", "/v2/")
 _TITLES = {
     HTTPStatus.NOT_FOUND: "Not found",
     HTTPStatus.FORBIDDEN: "Not allowed",
@@ -65,14 +63,6 @@ async def _of_http(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, HTTPException):
         raise exc
     path = request.url.path
-    if path.startswith(_API_PATHS):
-        return problem_response(
-            request,
-            status=exc.status_code,
-            code=HTTPStatus(exc.status_code).phrase.replace(" ", ""),
-            detail=f"{exc.detail}: {request.method} {path}; see /docs",
-            headers=dict(exc.headers or {}),
-        )
     what = f"There is no page {path}." if exc.status_code == HTTPStatus.NOT_FOUND else exc.detail
     return _page(request, exc.status_code, what)
 

@@ -1,5 +1,6 @@
 """Jobs as pages read them: a page that stays open asks again every few seconds."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated
 
@@ -47,6 +48,7 @@ class JobAccess:
 
     def __init__(self, *, deployment: Deployment) -> None:
         self._client = deployment.client
+        self._exact_model = deployment.exact_model
         #: The objects of jobs, and what their manifests name.
         self.store = JobStore(objects=deployment.objects, prefixes=deployment.prefixes)
         self._manifests = deployment.manifests
@@ -68,8 +70,10 @@ class JobAccess:
         """The newest jobs that are wanted, as `Client.page`.
 
         Raises:
+            ModelNotFoundError: They are of an alias that there is not.
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
+        wanted = replace(wanted, model=self._exact_model(wanted.model))
         return self._client.page(
             wanted, before=before, limit=limit, manifest_of=self._manifests.get
         )

@@ -58,6 +58,11 @@ class Operations:
                 return Operation(name=f"{method} {template}", described=methods[method.lower()])
         return None
 
+    def methods(self, path: str) -> list[str]:
+        """The methods that a path has, in order; none if there is no such path."""
+        fitting = (methods for pattern, _, methods in self._paths if pattern.fullmatch(path))
+        return sorted({method.upper() for methods in fitting for method in methods})
+
     @cached_property
     def _paths(self) -> list[tuple[re.Pattern[str], str, dict[str, Any]]]:
         paths = self.document["paths"]

@@ -20,8 +20,13 @@ from gateway.http.wrong_fields import Fields
 log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-#: A full queue and an overloaded store are worth another try after this time.
+#: A full queue, an overloaded store and a late worker are worth another try after this time.
 _RETRY_AFTER_S = 1
+TRY_AGAIN = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
 #: More wrong fields are counted and not listed.
 _MOST_LISTED = 20
 #: The first of them are in the detail too.
@@ -96,7 +101,7 @@ async def _of_ours(request: Request, exc: Exception) -> JSONResponse:
         raise exc
     if exc.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request failed", code=type(exc).__name__, error=str(exc))
-    headers = {"Retry-After": str(_RETRY_AFTER_S)} if exc.http_status in (429, 503) else {}
+    headers = {"Retry-After": str(_RETRY_AFTER_S)} if exc.http_status in TRY_AGAIN else {}
     if exc.http_status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return problem_response(

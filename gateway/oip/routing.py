@@ -13,11 +13,10 @@ from starlette.requests import ClientDisconnect
 from fornada.errors import FornadaError
 from fornada.logs import get_logger
 from gateway.http.direct_paths import Answer
+from gateway.http.problems import TRY_AGAIN
 from gateway.oip.documents import ErrorDocument
 
 log = get_logger(__name__)
-
-_TRY_AGAIN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class OipRoute(APIRoute):
@@ -54,6 +53,11 @@ def with_errors(answer: Answer) -> Callable[[Request], Coroutine[Any, Any, Respo
     return answered
 
 
+def as_error(_: Request, status: HTTPStatus, text: str) -> Response:
+    """A refusal as the protocol has it."""
+    return _error(status, text)
+
+
 def unknown_query(_: Request, name: str, message: str) -> Response:
     """The answer to a request with a query parameter that there is not."""
     return _error(HTTPStatus.BAD_REQUEST, f"query.{name}: {message}")
@@ -67,7 +71,7 @@ def _of_ours(exc: FornadaError) -> Response:
 
 def _error(status: int, text: str) -> Response:
     headers = {}
-    if status in _TRY_AGAIN:
+    if status in TRY_AGAIN:
         headers["Retry-After"] = "1"
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"

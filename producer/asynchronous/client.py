@@ -1,7 +1,7 @@
 """The client for event loops: calls take no thread each, and nothing blocks the loop."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Self
@@ -268,13 +268,12 @@ class AsyncClient:
         """
         return self._as_job(await self._threads.run(self._client.resume, job_id))
 
-    async def retry_failed(self, job_id: str) -> AsyncJob:
-        """As `Client.retry_failed`.
-
-        Raises:
-            FornadaError: As `Client.retry_failed`.
-        """
-        return self._as_job(await self._threads.run(self._client.retry_failed, job_id))
+    async def retry_failed(
+        self, job_id: str, *, admit: Callable[[int], None] | None = None
+    ) -> AsyncJob:
+        """As `Client.retry_failed`."""
+        retry = self._client.retry_failed
+        return self._as_job(await self._threads.run(retry, job_id, admit=admit))
 
     async def drift(self, job_id: str, *, against: str | None = None) -> Drift:
         """As `Client.drift`."""

@@ -326,9 +326,10 @@ class PredictCalls:
     def _waiting_fact(self) -> str:
         """How many calls wait for a worker, for the error of one that is late."""
         try:
-            return f"and {self.waiting_count()} calls wait for a worker"
+            count = self.waiting_count()
         except BrokerError as exc:
             return f"and {exc}"
+        return f"and {count} call{' waits' if count == 1 else 's wait'} for a worker"
 
 
 def _running(

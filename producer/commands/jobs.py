@@ -89,7 +89,8 @@ def backlog(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     rows = ((name, count.shards, count.items) for name, count in counts.items())
     print_table(rows, header=("", "shards", "items"))
     if found.calls:
-        say(f"{found.calls} calls of predict wait for a worker")
+        verb = "call of predict waits" if found.calls == 1 else "calls of predict wait"
+        say(f"{found.calls} {verb} for a worker")
 
 
 @jobs.command()

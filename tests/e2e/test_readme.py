@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fornada.commands.local import _announce
 from fornada.local.stack import Stack
 
 from ..deployment import own_environ
@@ -52,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for path in _SAMPLE.glob("*.gz"):
         shutil.copy(path, cache)
     environ = {**own_environ(), "KERAS_HOME": str(folder / "keras")}
-    with Stack(data_dir=folder / "stack", workers=1, environ=environ) as stack:
+    with Stack(data_dir=folder / "stack", workers=1, gateway=True, environ=environ) as stack:
         yield stack
 
 
@@ -124,10 +125,55 @@ def test_python_snippet_gives_probabilities(environ: dict[str, str]) -> None:
     assert "(3, 10)" == run.stdout.strip(), run.stderr
 
 
+def _section(title: str) -> str:
+    return _README.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.fixture(scope="module")
+def network(environ: dict[str, str]) -> None:
+    """The section's network, but for the weights, which Keras would download."""
+    (script,) = re.findall(r"```python\n(.*?)```", _section("Your own photographs"), re.DOTALL)
+    run = subprocess.run(
+        [sys.executable, "-c", script.replace('"imagenet"', "None")],
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+    assert 0 == run.returncode, run.stderr
+
+
+@pytest.mark.usefixtures("network")
+@pytest.mark.skipif(None in map(shutil.which, ("curl", "jq")), reason="curl or jq is missing")
+def test_curl_submits_and_predicts(stack: Stack, environ: dict[str, str], tmp_path: Path) -> None:
+    # Given what `source` reads, and two photographs
+    for name in ("shoe", "bag"):
+        Image.new("RGB", (300, 200), (9, 90, 200)).save(tmp_path / f"{name}.jpg")
+    _announce(stack)
+    section = _section("Use it over HTTP, from any language")
+    (block,) = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
+    script = f"source {stack.data_dir / 'env'}\n" + re.sub(r"^\$ ", "", block, flags=re.MULTILINE)
+
+    # When
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    # Then
+    assert 0 == run.returncode, run.stdout + run.stderr
+    *told, predicted = run.stdout.splitlines()
+    assert any(line.startswith("event: ended") for line in told)
+    assert [["shoe.jpg"], ["bag.jpg"]] == [line.split(",")[:1] for line in told[-2:]], told
+    assert "label" in predicted
+
+
+@pytest.mark.usefixtures("network")
 def test_photographs_go_to_a_network_of_keras(environ: dict[str, str], tmp_path: Path) -> None:
-    # Given the section, but for the weights, which Keras would download
-    section = _README.partition("## Your own photographs\n")[2].partition("\n## ")[0]
-    (script,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    # Given
+    section = _section("Your own photographs")
     commands = re.findall(r"^\$ (.*)$", section, re.MULTILINE)
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -135,10 +181,7 @@ def test_photographs_go_to_a_network_of_keras(environ: dict[str, str], tmp_path:
         Image.new("RGB", size, (number, 90, 200)).save(photos / f"{number}.jpg")
 
     # When
-    for arguments in (
-        [sys.executable, "-c", script.replace('"imagenet"', "None")],
-        *map(shlex.split, commands),
-    ):
+    for arguments in map(shlex.split, commands):
         run = subprocess.run(arguments, env=environ, cwd=tmp_path, capture_output=True, text=True)
         assert 0 == run.returncode, run.stderr
 

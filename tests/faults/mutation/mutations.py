@@ -1751,7 +1751,7 @@ MUTATIONS = (
         name="metrics-in-files-of-each-process",
         path="fornada/metrics/slots.py",
         old="made_for(lambda: _PROCESS)",
-        new="made_for(lambda: str(os.getpid()))",
+        new="made_for(lambda: str(__import__('os').getpid()))",
         tests=(f"{_SLOTS}counts_of_killed_processes_stay_and_their_successors_count_on",),
     ),
     Mutation(

@@ -317,10 +317,12 @@ def test_an_answer_that_is_late_or_refused_says_whether_to_try_again() -> None:
             patch.setattr(client.predictions._calls._channel, "ask", full)
             refused = ask()
 
-    assert (HTTPStatus.GATEWAY_TIMEOUT, "WaitTimeoutError") == (
+    assert (HTTPStatus.GATEWAY_TIMEOUT, "WaitTimeoutError", "1") == (
         late.status_code,
         late.json()["code"],
+        late.headers["Retry-After"],
     )
+    assert "and 1 call waits for a worker" in late.json()["detail"]
     assert (HTTPStatus.TOO_MANY_REQUESTS, "BacklogFullError", "1") == (
         refused.status_code,
         refused.json()["code"],

@@ -140,3 +140,55 @@ def test_the_json_of_a_form_is_told_its_own_fields(caller: TestClient) -> None:
     said = answer.json()["detail"]
     assert "body.inputs: no such field; there are columns, deadline_s" in said, said
     assert " input," not in said
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/v1/jobs", "GET, POST"),
+        ("PATCH", "/v1/jobs/x", "DELETE, GET"),
+        ("GET", "/v1/models/looks/predict", "POST"),
+        ("POST", "/healthz", "GET"),
+        ("PUT", "/v2/models/looks/infer", "POST"),
+    ],
+)
+def test_a_method_that_a_path_has_not_is_told_those_that_it_has(
+    caller: TestClient, method: str, path: str, allow: str
+) -> None:
+    answer = caller.request(method, path)
+
+    assert (HTTPStatus.METHOD_NOT_ALLOWED, allow) == (answer.status_code, answer.headers["Allow"])
+    said = answer.json()
+    assert f"{path} has {allow}, and no {method}" == said.get("detail", said.get("error"))
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/nothing", "detail"),
+        ("/v1/jobs/a/b/c", "detail"),
+        ("/v2/models/looks/config", "error"),
+        ("/v2/repository/index", "error"),
+    ],
+)
+def test_an_unknown_path_is_told_as_its_api_tells(
+    caller: TestClient, path: str, field: str
+) -> None:
+    answers = [caller.get(path), caller.post(path)]
+
+    assert [(HTTPStatus.NOT_FOUND, f"there is no {path}; see /docs")] * 2 == [
+        (answer.status_code, answer.json()[field]) for answer in answers
+    ]
+
+
+def test_jobs_are_found_by_the_alias_of_their_model(caller: TestClient) -> None:
+    job_id = caller.post("/v1/jobs", json=INLINE).json()["id"]
+
+    found = caller.get("/v1/jobs?model=looks@prod")
+    unknown = caller.get("/v1/jobs?model=looks@nosuch")
+
+    assert [job_id] == [job["id"] for job in found.json()["data"]]
+    assert (HTTPStatus.NOT_FOUND, "ModelNotFoundError") == (
+        unknown.status_code,
+        unknown.json()["code"],
+    )

@@ -111,7 +111,7 @@ def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_
     deployment, start_worker = deploy()
     server = deployment.redis()
     with deployment.client as client:
-        with pytest.raises(WaitTimeoutError, match="1 calls wait for a worker"):
+        with pytest.raises(WaitTimeoutError, match="1 call waits for a worker"):
             client.predict(_images(1), model="m", timeout_s=0.5)
         worker = start_worker()
         # Calls are taken in order, so the first one has been dropped.

@@ -45,6 +45,7 @@ def test_the_list_shows_the_jobs_of_one_owner_alone(
     [
         ("state=CANCELLED", {"cancelled"}),
         ("model=digits:1", {"cancelled", "queued"}),
+        ("model=digits@prod&state=SUCCEEDED", {"done"}),
         ("model=digits&state=SUCCEEDED", {"done"}),
         ("tag=team%3Dsearch", {"running"}),
         ("tag=team%3Dnobody", set()),

@@ -51,23 +51,26 @@ def test_counts_of_killed_processes_stay_and_their_successors_count_on(tmp_path:
     # Who writes to a mapped file for which the disk has no room left is killed.
     assert all(512 * path.stat().st_blocks >= path.stat().st_size for path in kept)
 
-    work(files, [0, 1, 1])
+    work(files, [0, 1])
+    for slot in (0, 1):
+        files.hear(WorkerEnded(slot=slot, reason=EndReason.SIGNAL, code=-9, lived_s=1.0))
 
+    # What they were ended with them, and what they counted did not.
+    ended = scraped(files)
+    assert [] == list(ended.samples("fornada_reconciler_leader"))
+    assert 6 == ended.value("fornada_store_requests_total", op="get", code="ok")
+    progress_at = ended.value("fornada_last_progress_timestamp_seconds")
+    assert 0 < progress_at
+
+    work(files, [1])
     found = scraped(files)
+    assert 1 == found.value("fornada_reconciler_leader", queue="q")
     assert 9 == found.value("fornada_store_requests_total", op="get", code="ok")
     assert 4.5 == found.value("fornada_store_request_seconds_sum", op="get")
     assert 9 == found.value("fornada_store_request_seconds_bucket", op="get", le="0.5")
-    # One leads; the files are those of before.
-    assert 1 == found.value("fornada_reconciler_leader", queue="q")
+    # A process that only starts is no progress.
+    assert progress_at == found.value("fornada_last_progress_timestamp_seconds")
     assert kept == sorted(tmp_path.rglob("*.db"))
-
-    # What they were ends with them.
-    for slot in (0, 1):
-        files.hear(WorkerEnded(slot=slot, reason=EndReason.SIGNAL, code=-9, lived_s=1.0))
-    ended = scraped(files)
-    assert [] == list(ended.samples("fornada_reconciler_leader"))
-    assert 9 == ended.value("fornada_store_requests_total")
-    assert 0 < ended.value("fornada_last_progress_timestamp_seconds")
 
 
 def test_a_disk_without_room_is_said_at_the_start(tmp_path: Path) -> None:
