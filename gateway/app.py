@@ -28,7 +28,6 @@ from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
 from gateway.http.direct_paths import DirectPaths
-from gateway.http.measured import Measured
 from gateway.http.nowhere import Refuse, as_problem, nowhere
 from gateway.http.operations import Operations
 from gateway.http.origins import Origins
@@ -38,6 +37,7 @@ from gateway.http.queries import KnownQueries
 from gateway.http.request_ids import RequestIds
 from gateway.http.schema import describe, operation_id
 from gateway.live.jobs import LiveJobs
+from gateway.measured import Measured
 from gateway.oip import routes as oip
 from gateway.oip.routing import as_error, unknown_query
 from gateway.predicting.bodies import LargeBodies

@@ -1791,7 +1791,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="metrics-by-path",
-        path="gateway/http/measured.py",
+        path="gateway/measured.py",
         old="return path or OTHER",
         new='return str(scope["path"])',
         tests=(f"{_GATEWAY_METRICS}answers_count_by_the_template_of_their_route",),
