@@ -44,8 +44,9 @@ lint: $(VENV)/.dev  ## Run ruff, mypy and the import contracts
 	$(BIN)/mypy tests/typing/api.py
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.dev  ## Rewrite the generated reference pages
+docs: $(VENV)/.dev  ## Rewrite the generated reference pages, dashboards and rules
 	$(BIN)/python docs/generate.py
+	$(BIN)/python deploy/generate.py
 	$(BIN)/python docs/generate_keras_objects.py
 
 site: $(VENV)/.dev  ## Build the documentation as a site, in build/site

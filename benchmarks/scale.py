@@ -1,6 +1,6 @@
 """`make bench-scale`: throughput by workers and shard size, and the cost of a shard.
 
-Writes the figures of docs/capacity.md.
+Writes figures of docs/capacity.md; what follows for a fleet is simulated by `benchmarks.fleet`.
 """
 
 import contextlib
@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import click
 import numpy as np
 import redis
 
-from benchmarks.capacity import Station, capacity
 from benchmarks.contenders import fornada_worker
 from benchmarks.contract import BUCKET, to_npy
 from benchmarks.measuring import machine, process_tree
@@ -48,10 +46,7 @@ _FEW_LARGE, _MANY_LARGE = 4, 24
 #: A window so small that its refill is the limit.
 _WINDOW, _WINDOW_SHARDS = 20, 140
 _MESSAGES = 1000
-_WORKERS = (10, 100, 1000)
 _LARGE_SHARD = 4096
-#: Seconds that a worker takes for a shard, and the measured shard with that cost to the servers.
-_LENGTHS = {0.1: "small_shard", 1.0: "large_shard", 10.0: "large_shard"}
 #: Fewer requests of a kind per shard belong to the job.
 _LEAST_REQUESTS = 0.05
 #: One-item shards with inputs in objects, unlike those of small jobs.
@@ -90,7 +85,6 @@ def main(output: Path) -> None:
             "enqueued_per_s": scale.enqueued_per_s(),
             "refill": scale.refill(),
         }
-    found["capacity"] = capacities(found)
     print(report_of(found))
     path = output / f"{found['date'][:10]}-{machine.slug(found['machine'])}-scale.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
@@ -230,28 +224,6 @@ def _cpu_s(name: str) -> float:
     return total / _CLOCK_TICKS
 
 
-def capacities(found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Predicted throughput of many workers, by the queueing model, for several shard lengths."""
-    settings = Settings()
-    window = settings.enqueue_window
-    # A round of the reconciler: it waits, then fills the window.
-    round_s = settings.reconcile_interval_s + window / found["enqueued_per_s"]
-    points = {}
-    for own_s, kind in _LENGTHS.items():
-        cost = found[kind]
-        stations = [
-            Station(name="refill", demand_s=round_s / window),
-            Station(name="Redis", demand_s=cost["redis_cpu_s"]),
-            Station(name="store", demand_s=cost["s3_cpu_s"] / found["machine"]["cores"]),
-        ]
-        for store, shared in (("embedded store", stations), ("a store that grows", stations[:2])):
-            points[f"{own_s:g} s a shard, {store}"] = [
-                asdict(point) | {"busiest": point.busiest}
-                for point in (capacity(n, own_s=own_s, stations=shared) for n in _WORKERS)
-            ]
-    return points
-
-
 def report_of(found: Mapping[str, Any]) -> str:
     """All figures as plain text."""
     requests = sum(found["requests_per_shard"].values())
@@ -265,28 +237,12 @@ def report_of(found: Mapping[str, Any]) -> str:
             f"window of {found['refill']['window']}: {found['refill']['shards_per_s']:.1f} "
             f"shards/s, expected {found['refill']['expected']:.0f}"
         ),
-        *(_points(name, points) for name, points in found["capacity"].items()),
     ]
     return "\n\n".join(parts)
 
 
 def _pairs(left: str, right: str, values: Mapping[int, float]) -> str:
     return lined_up([[left, right], *([f"{n:,}", rate(value)] for n, value in values.items())])
-
-
-def _points(name: str, points: list[dict[str, Any]]) -> str:
-    rows = [[name, "shards/s", "of linear", "limit"]]
-    for point in points:
-        busiest = point["busiest"]
-        rows.append(
-            [
-                f"{point['workers']:,} workers",
-                rate(point["shards_per_s"]),
-                f"{point['efficiency']:.0%}",
-                f"{busiest}, {point['busy'][busiest]:.0%} busy",
-            ]
-        )
-    return lined_up(rows)
 
 
 if __name__ == "__main__":

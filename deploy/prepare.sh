@@ -18,6 +18,7 @@ keep() {
 
 keep deployment_keys "$(random 32)"
 keep api_key "$(random 32)"
+keep grafana_password "$(random 12)"
 keep s3_secret_access_key "$(random 20)"
 keep redis_password "$(random 24)"
 keep redis_conf "requirepass $(cat "$secrets/redis_password")"

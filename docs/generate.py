@@ -230,7 +230,12 @@ def _takes(name: str) -> str:
         )
         if key in plain
     ]
-    kinds = {"integer": "whole number", "number": "number", "string": "text"}
+    kinds = {
+        "boolean": "`true` or `false`",
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+    }
     kind = "folder" if plain.get("format") == "path" else kinds[plain["type"]]
     if "pattern" in plain:
         kind = "1 to 128 letters, digits, `.`, `_`, `-`, a letter or digit first"

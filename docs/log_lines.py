@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import logging
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -52,6 +53,7 @@ shows what callers submit.
 - A worker's lines about a shard have `job_id`, `shard` and `attempt`, those of libraries too.
   `attempt` is also in the shard's outcome and in the key of its data.
 - A gateway's lines about a request have `request_id`, which its answer has as `X-Request-Id`.
+- With [traces](../operations/traces.md) on, lines have the `trace_id` of the span they belong to.
 - A shard that ends has one INFO line, whatever its size. A job has another, unless its only
   shard's line says as much.
 - The same line, equal in all but its time, is written once in ten seconds. When it comes again,
@@ -102,7 +104,9 @@ def event_rows() -> Iterator[str]:
 
 
 def logged_events() -> list[type[events.Event]]:
-    """The events that have a line, in the order of the module."""
+    """The events that have a line, in the order of their modules."""
+    for module in pkgutil.iter_modules(events.__path__):
+        importlib.import_module(f"{_EVENTS}.{module.name}")
     own = [each for each in events.Event.__subclasses__() if each.__module__.startswith(_EVENTS)]
     return [event for event in own if event.text is not None]
 

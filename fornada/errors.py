@@ -285,6 +285,10 @@ class PartlySubmittedError(JobError, fault="caller", exit_code=1):
         self.errors = dict(errors or {})
 
 
+class DriftUnknownError(JobError, fault="caller", exit_code=1, http_status=409):
+    """What a job predicted is not known, or there is nothing to compare it with."""
+
+
 class JobFailedError(JobError, fault="item", http_status=409):
     """The job ended FAILED, CANCELLED or EXPIRED."""
 

@@ -23,13 +23,15 @@ def in_context(work: Callable[[_K], _T]) -> Callable[[_K], _T]:
     return lambda wanted: context.copy().run(work, wanted)
 
 
-def in_parallel(read: Callable[[_K], _T], wanted: Sequence[_K]) -> Iterator[_T]:
-    """The results of `read` for each of `wanted`, in order."""
+def in_parallel(
+    read: Callable[[_K], _T], wanted: Sequence[_K], *, threads: int = READ_THREADS
+) -> Iterator[_T]:
+    """The results of `read` for each of `wanted`, in order, by so many threads."""
     if len(wanted) <= 1:
         yield from map(read, wanted)
         return
-    with ThreadPoolExecutor(max_workers=READ_THREADS) as pool:
-        step = READ_THREADS * 4
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        step = threads * 4
         # In steps, so that results that were not consumed do not pile up.
         for start in range(0, len(wanted), step):
             yield from pool.map(in_context(read), wanted[start : start + step])

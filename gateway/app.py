@@ -28,6 +28,7 @@ from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
 from gateway.http.direct_paths import DirectPaths
+from gateway.http.measured import Measured
 from gateway.http.nowhere import Refuse, as_problem, nowhere
 from gateway.http.operations import Operations
 from gateway.http.origins import Origins
@@ -107,6 +108,14 @@ def create_app(deployment: Deployment) -> FastAPI:
         description=_DESCRIPTION,
         generate_unique_id_function=operation_id,
         lifespan=_background,
+        # Its own spans of requests; no metrics, nor logs, which would hold what callers sent.
+        telemetry={
+            "tracing": deployment.settings.traces,
+            "operation_spans": False,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+        },
         docs_url=None,
         redoc_url=None,
     )
@@ -124,8 +133,10 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.add_middleware(KnownQueries, operations=operations, others={"/v2": unknown_query})
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
-    app.add_middleware(RequestIds)
+    app.add_middleware(RequestIds, traces=deployment.client.traces)
     app.add_middleware(WaitedFor)
+    if deployment.metrics is not None:
+        app.add_middleware(Measured, events=deployment.events)
     for part in _PARTS:
         app.include_router(part.router)
     for path, refuse in _NOWHERE.items():

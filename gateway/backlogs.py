@@ -3,24 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fornada.jobs.store import JobStore
-from fornada.jobs.upkeep.manifest_cache import Manifests
-from fornada.storage.interface import ObjectStore
 from gateway.recent import Recent
 from producer.client import Client
 from producer.upkeep.backlog import Backlog
 
 #: How old an answer is at most, which is ten times as old as it took to count.
 _FRESH_S, _MOST_S = 2.0, 15.0
-_KEPT_MANIFESTS = 4096
 
 
 class Backlogs:
     """Counts unfinished work. Safe to share between threads: one of them counts for all."""
 
-    def __init__(self, *, client: Client, objects: ObjectStore) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._manifests = Manifests(jobs=JobStore(objects=objects), kept_jobs=_KEPT_MANIFESTS)
         self._recent: Recent[Mapping[str, Backlog]] = Recent(fresh_s=_FRESH_S, most_s=_MOST_S)
 
     def by_queue(self) -> Mapping[str, Backlog]:
@@ -29,9 +24,7 @@ class Backlogs:
         Raises:
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
-        return self._recent.get(
-            "all", lambda: self._client.backlogs(manifest_of=self._manifests.get)
-        )
+        return self._recent.get("all", self._client.backlogs)
 
     def total(self) -> Backlog:
         """The work of all queues.

@@ -12,9 +12,10 @@ from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import FornadaError, JobNotFoundError, MessageError
-from fornada.events import LOGGED
+from fornada.events import LOGGED, Events
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.backlog_watch import BacklogWatch, Host, WatchedHost
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.logs import get_logger
@@ -40,7 +41,7 @@ _IDLE_LOOKS = 40
 
 @dataclass(kw_only=True)
 class _Hosted:
-    reconciler: Reconciler
+    reconciler: Host
     idle_looks: int = 0
 
 
@@ -54,20 +55,20 @@ class HostedReconcilers:
         self,
         settings: Settings,
         *,
-        jobs: JobStore,
+        manifests: Manifests,
         coordination: Coordination,
-        reconciler_of: Callable[[str], Reconciler],
+        reconciler_of: Callable[[str], Host],
     ) -> None:
         """Host reconcilers.
 
         Args:
             settings: The deployment's.
-            jobs: The store.
+            manifests: Those of open jobs say in which queue they are.
             coordination: Redis, for the queue that the settings name.
             reconciler_of: Makes the reconciler of a queue.
         """
         self._own_queue = settings.queue
-        self._jobs = jobs
+        self._manifests = manifests
         self._coordination = coordination
         self._reconciler_of = reconciler_of
         self._repeated = Repeated()
@@ -78,7 +79,15 @@ class HostedReconcilers:
         self._queues: dict[str, str] = {}
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, objects: ObjectStore) -> Self:
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        objects: ObjectStore,
+        manifests: Manifests,
+        events: Events = LOGGED,
+        counts_backlogs: bool = False,
+    ) -> Self:
         """Hosts of the queues of the deployment that `settings` name."""
         deployment_keys = DeploymentKeys.from_settings(settings)
         own = RedisCoordination.from_settings(settings)
@@ -87,29 +96,40 @@ class HostedReconcilers:
             decisions=SignedDecisions(own, deployment_keys=deployment_keys),
             prefixes=InputPrefixes.from_settings(settings),
         )
-        manifests = Manifests(jobs=jobs)
         holder = f"gateway-{socket.gethostname()}-{secrets.token_hex(4)}"
 
-        def reconciler_of(queue: str) -> Reconciler:
+        def reconciler_of(queue: str) -> Host:
             of_queue = settings.model_copy(update={"queue": queue})
             coordination = own
             if queue != settings.queue:
                 coordination = RedisCoordination.from_settings(of_queue)
-            return Reconciler(
+            sender = CelerySender.from_settings(of_queue)
+            reconciler = Reconciler(
                 jobs=jobs,
                 manifests=manifests,
                 recovery=coordination,
-                sender=CelerySender.from_settings(of_queue),
+                sender=sender,
                 settings=of_queue,
                 holder=holder,
                 deployment_keys=deployment_keys,
                 check_bucket=BucketCheck.from_settings(
                     of_queue, objects=objects, coordination=coordination
                 ).check,
-                events=LOGGED,
+                events=events,
             )
+            if not counts_backlogs:
+                return reconciler
+            watch = BacklogWatch(
+                queue=queue,
+                is_leading=lambda: reconciler.is_leading,
+                jobs=jobs,
+                open_jobs=coordination,
+                sender=sender,
+                events=events,
+            )
+            return WatchedHost(reconciler, watch)
 
-        return cls(settings, jobs=jobs, coordination=own, reconciler_of=reconciler_of)
+        return cls(settings, manifests=manifests, coordination=own, reconciler_of=reconciler_of)
 
     def start(self) -> None:
         """Start."""
@@ -173,7 +193,7 @@ class HostedReconcilers:
 
     def _queue_of(self, job_id: str) -> str | None:
         try:
-            return self._jobs.manifest(job_id).queue_name
+            return self._manifests.get(job_id).queue_name
         except (JobNotFoundError, MessageError):
             # It may be written a moment later.
             return None

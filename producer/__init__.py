@@ -14,6 +14,8 @@ from fornada.errors import (
     StoreError,
     WaitTimeoutError,
 )
+from fornada.figures.drift import Drift
+from fornada.figures.shown import Figures
 from fornada.formats.rows import Rows
 from fornada.jobs.outcome import JobState
 from producer.asynchronous.client import AsyncClient
@@ -38,7 +40,9 @@ __all__ = [
     "Client",
     "DeadShard",
     "Difference",
+    "Drift",
     "FailedItem",
+    "Figures",
     "FornadaError",
     "ImageFile",
     "InputError",

@@ -10,6 +10,7 @@ from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
+from fornada.figures.drift import Drift
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
@@ -17,6 +18,8 @@ from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
+from fornada.tracing.interface import Value
+from fornada.tracing.opening import open_traces
 from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.images import ImageOptions
@@ -33,6 +36,7 @@ from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import ItemIds, Options, Submission
 from producer.submitting.submitter import Submitter
+from producer.upkeep.drift import drift_from_job, drift_from_model
 
 
 class Client(Jobs):
@@ -59,12 +63,16 @@ class Client(Jobs):
         deployment_keys = DeploymentKeys.from_settings(settings)
         decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
         jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
+        #: Spans of what callers ask for.
+        self.traces = open_traces(settings)
+        self._queue = settings.queue
         creator = JobCreator(
             jobs=jobs,
             coordination=coordination,
             sender=sender,
             settings=settings,
             deployment_keys=deployment_keys,
+            traces=self.traces,
             bucket=BucketCheck.from_settings(settings, objects=objects, coordination=coordination),
         )
         channel = channel or RedisCallChannel.from_settings(
@@ -83,6 +91,7 @@ class Client(Jobs):
             channel=channel,
             queue=settings.queue,
             deployment_keys=deployment_keys,
+            traces=self.traces,
         )
         #: What `predict` asks of workers; `AsyncClient` asks the same without a thread a call.
         self.predictions = Predictions(models=RecentModels(resolver=resolver), calls=calls)
@@ -242,7 +251,19 @@ class Client(Jobs):
         Raises:
             FornadaError: As `submit_many`.
         """
-        return self._submitter.submit_many(submissions, options)
+        attributes: dict[str, Value] = {
+            "messaging.system": "celery",
+            "messaging.operation.name": "submit",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": self._queue,
+            "fornada.model": options.model,
+        }
+        with self.traces.span("submit", kind="producer", attributes=attributes):
+            jobs = self._submitter.submit_many(submissions, options)
+            self.traces.note({"fornada.job_count": len(jobs)})
+            if len(jobs) == 1:
+                self.traces.note({"fornada.job_id": jobs[0].id})
+            return jobs
 
     def predict(
         self,
@@ -284,8 +305,11 @@ class Client(Jobs):
             BacklogFullError: A thousand calls are waiting already.
         """
         check_on_errors(errors)
-        found = self.predictions.predict(inputs, model=model, timeout_s=timeout_s, columns=columns)
-        return found.checked(errors)
+        with self.traces.span("predict", kind="client", attributes={"fornada.model": str(model)}):
+            found = self.predictions.predict(
+                inputs, model=model, timeout_s=timeout_s, columns=columns
+            )
+            return found.checked(errors)
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""
@@ -296,6 +320,24 @@ class Client(Jobs):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def drift(self, job_id: str, *, against: str | None = None) -> Drift:
+        """How far the predictions of an ended job are from what is expected of its model.
+
+        Args:
+            job_id: The job.
+            against: Another job of the same outputs to compare it with, in place of what the model
+                predicted for its test items.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            JobStateError: One has not ended.
+            DriftUnknownError: There are no figures of one of the two.
+        """
+        manifest = self.job(job_id).manifest
+        if against is None:
+            return drift_from_model(manifest, jobs=self._jobs, models=self._models)
+        return drift_from_job(manifest, self.job(against).manifest, jobs=self._jobs)
 
     def model(self, model: str) -> ModelManifest:
         """The manifest of `model` (as in `submit`): what it takes and gives.

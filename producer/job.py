@@ -10,10 +10,10 @@ from fornada.errors import (
     WaitTimeoutError,
 )
 from fornada.logs import get_logger
+from producer.following.waiting import Due, JobWatch
 from producer.job_reader import JobReader
 from producer.job_status import JobStatus, ended_status
 from producer.options import check_seconds
-from producer.waiting import Due, JobWatch
 
 log = get_logger(__name__)
 

@@ -24,14 +24,14 @@ from producer.exporting.by_shard import write_by_shard
 from producer.exporting.carried import with_carried
 from producer.exporting.interface import Export
 from producer.exporting.rows import Column
+from producer.following.looking import JobLooks
+from producer.following.queues import Queues
 from producer.inputs.interface import LocalFiles
 from producer.inputs.paths import find_files
 from producer.inputs.tables.carried import carried_columns
 from producer.inputs.tables.local import open_tables
 from producer.item_results import ShardResult
 from producer.listing.shards import ShardPage, ShardState, ended_states, open_states, shard_page
-from producer.looking import JobLooks
-from producer.queues import Queues
 from producer.results import Results
 from producer.shard_reader import Found, ShardReader
 

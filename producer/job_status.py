@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fornada.coordination.interface import Progress
+from fornada.figures.shown import Figures
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, JobState
 from fornada.records import now
@@ -40,6 +41,8 @@ class JobStatus:
     attempts: int | None
     #: Photographs whose EXIF orientation the model's preprocessing ignores, once the job has ended.
     orientations_ignored: int | None
+    #: What it took and predicted; `None` while it is open, and of jobs of an older release.
+    figures: Figures | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -58,6 +61,7 @@ def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
     """The status of an ended job."""
     items_done = final.items_ok + final.items_failed
     last = final.last_outcome_at
+    figures = final.figures_for(manifest.gives)
     return JobStatus(
         job_id=manifest.job_id,
         state=JobState(final.state),
@@ -75,6 +79,7 @@ def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
         shards_waiting=0,
         attempts=final.attempts,
         orientations_ignored=final.orientations_ignored,
+        figures=None if figures is None else Figures.of(figures, manifest.gives),
         created_at=manifest.created_at,
         started_at=final.started_at,
         ended_at=final.ended_at,
@@ -120,6 +125,7 @@ def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
         shards_waiting=None if progress.at is None else shards - len(held),
         attempts=progress.attempts if progress.counted else None,
         orientations_ignored=None,
+        figures=None,
         created_at=manifest.created_at,
         started_at=progress.started_at,
         ended_at=None,
@@ -149,6 +155,7 @@ def unreadable_status(job_id: str, why: str, *, created_at: datetime) -> JobStat
         shards_waiting=0,
         attempts=None,
         orientations_ignored=None,
+        figures=None,
         created_at=created_at,
         started_at=None,
         ended_at=None,

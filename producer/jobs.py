@@ -17,14 +17,19 @@ from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender
+from producer.following.queues import Queues
 from producer.job import Job
 from producer.job_status import JobStatus, unreadable_status
 from producer.listing.newest import list_jobs
 from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
-from producer.queues import Queues
 from producer.submitting.creation import JobCreator
-from producer.upkeep.backlog import Backlog, backlogs_of, open_job_ids, readable_manifests
+from producer.upkeep.backlog import (
+    Backlog,
+    BacklogCounter,
+    open_job_ids,
+    readable_manifests,
+)
 from producer.upkeep.retention import delete_job, purge
 from producer.upkeep.retry import lost_shards, retry_id, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
@@ -48,6 +53,7 @@ class Jobs:
         self._sender = sender
         self._creator = creator
         self._clock = ServerClock(coordination)
+        self._backlog = BacklogCounter(jobs=jobs, coordination=coordination, sender=sender)
         self._queues = Queues(coordination)
 
     @property
@@ -111,26 +117,15 @@ class Jobs:
 
     def manifests(self, job_ids: Iterable[str]) -> Iterator[JobManifest]:
         """The manifests of those of the jobs that exist and can be read."""
-        return readable_manifests(job_ids, manifest_of=self._jobs.manifest)
+        return readable_manifests(self._jobs, job_ids)
 
     def backlog(self) -> Backlog:
         """The unfinished work of all queues: shards, items, and calls that wait."""
         return sum(self.backlogs().values(), start=Backlog())
 
-    def backlogs(
-        self, *, manifest_of: Callable[[str], JobManifest] | None = None
-    ) -> dict[str, Backlog]:
-        """The unfinished work of each queue with open jobs, and of the client's own.
-
-        Args:
-            manifest_of: Reads manifests, for those who hold the last ones.
-        """
-        found = backlogs_of(
-            self._jobs,
-            coordination=self._coordination,
-            sender=self._sender,
-            manifest_of=manifest_of,
-        )
+    def backlogs(self) -> dict[str, Backlog]:
+        """The unfinished work of each queue with open jobs, and of the client's own."""
+        found = self._backlog.count()
         found.setdefault(self._creator.settings.queue, Backlog())
         return {
             queue: replace(left, calls=self.waiting_calls(queue)) for queue, left in found.items()
@@ -162,12 +157,17 @@ class Jobs:
         self._creator.enqueue(job.manifest, lost)
         return job
 
-    def retry_failed(self, job_id: str) -> Job:
+    def retry_failed(self, job_id: str, *, admit: Callable[[int], None] | None = None) -> Job:
         """Run the failed items of an ended job again, and its missing shards, as a new job.
 
         Its id is the job's with `-retry` appended, so calling again returns the same job. Images
         are not copied; item ids and numbers are those of the first job. Items that could not be
         read when they were submitted are left out.
+
+        Args:
+            job_id: The ended job.
+            admit: Called with the number of items before there is a new job; raises if there may
+                be none.
 
         Raises:
             JobNotFoundError: There is no such job.
@@ -179,6 +179,8 @@ class Jobs:
             # Perhaps of an older version, which would be written otherwise today.
             return self._as_job(existing)
         manifest = self._new_now(retry_of(source, jobs=self._jobs))
+        if admit is not None:
+            admit(manifest.item_count)
         return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
 
     def verify(

@@ -15,6 +15,7 @@ from fornada.calls.answers import answer_to
 from fornada.calls.frames import RequestFrame
 from fornada.coordination.interface import ShardEnd
 from fornada.errors import UsageError
+from fornada.figures.shards import ShardFigures
 from fornada.formats.items import Array
 from fornada.formats.rows import Rows, blank_rows
 from fornada.jobs.items import Items, Predicted
@@ -208,7 +209,13 @@ class InlineWorker:
         self._coordination = coordination
         self._predict = predict
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - nothing is sent
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,  # noqa: ARG002 - nothing is sent
+        traces: Mapping[str, str] | None = None,  # noqa: ARG002 - as above
+    ) -> None:
         """Compute the shards."""
         for message in messages:
             self._run(message)
@@ -220,8 +227,9 @@ class InlineWorker:
     def _run(self, message: ShardMessage) -> None:
         manifest = self._jobs.manifest(message.job_id)
         spec = manifest.shards[message.shard]
-        began_at, attempt = now(), uuid.uuid4().hex
-        items = read_items(manifest, spec, jobs=self._jobs)
+        began_at, attempt, began_cpu_s = now(), uuid.uuid4().hex, time.process_time()
+        sizes: list[int] = []
+        items = read_items(manifest, spec, jobs=self._jobs, on_read=sizes.append)
         columns, errors = items.placed(
             items.predicted(self._predict), gives=manifest.gives, item_count=spec.item_count
         )
@@ -241,6 +249,14 @@ class InlineWorker:
             worker="in memory",
             began_at=began_at,
             committed_at=now(),
+            figures=ShardFigures.of(
+                columns,
+                manifest.gives,
+                errors,
+                cpu_s=time.process_time() - began_cpu_s,
+                bytes_in=sum(sizes),
+                bytes_out=ref.size_bytes,
+            ),
         )
         self._jobs.commit(outcome)
         done_count = self._coordination.mark_done(

@@ -20,13 +20,17 @@ _MAX_LINES = 350
 _ALL_ERRORS = {"Exception", "BaseException"}
 
 _FRAMEWORKS = ("tensorflow", "keras", "PIL", "matplotlib", "sklearn", "pyarrow", "h5py")
+#: What makes and sends spans. redis-py imports other parts of OpenTelemetry by itself.
+_TRACES = ("opentelemetry.sdk.trace", "fornada.tracing.otel")
 #: Imports of one process, in order, and what none of them may load by itself.
 _LIGHT_STEPS = (
     (
         "from fornada.commands.router import root; root.main(['--help'], standalone_mode=False)",
         (*_FRAMEWORKS, "pydantic", "boto3", "celery", "numpy"),
     ),
-    ("import worker.cli, worker.process", (*_FRAMEWORKS, "rich")),
+    ("import worker.cli, worker.process", (*_FRAMEWORKS, "rich", "prometheus_client", *_TRACES)),
+    ("import gateway.commands.serving", ("prometheus_client", *_TRACES)),
+    ("import producer.client", (*_FRAMEWORKS, *_TRACES)),
     ("import producer", _FRAMEWORKS),
     ("import producer.commands.submit", _FRAMEWORKS),
     ("import producer.commands.jobs", _FRAMEWORKS),

@@ -1,5 +1,6 @@
 """`fornada worker`."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -11,12 +12,13 @@ from fornada import logs
 from fornada.commands.output import say
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError, LocalDiskError, UsageError
-from fornada.events import LOGGED
+from fornada.events import LOGGED, Events
 from fornada.files.private_folder import check_private, make_private
 from fornada.files.refusals import what_helps
 from fornada.files.scratch import remove_leftovers, scratch_folder
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.logs import get_logger
+from fornada.metrics.requirement import require_metrics
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
 from fornada.trust.input_prefixes import InputPrefixes
@@ -67,14 +69,27 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
         {**gpu, "FORNADA_ENGINE": engine.name}
         for gpu in gpu_of_each(gpus, processes=processes or len(gpus) or 1)
     ]
-    threads = max(1, granted_cores() // len(environs))
-    supervisor = Supervisor(
-        worker_command(threads=threads),
-        environs=environs,
-        cache_dir=settings.cache_dir,
-        events=LOGGED,
-    )
-    sys.exit(supervisor.run())
+    sys.exit(_supervise(settings, environs))
+
+
+def _supervise(settings: Settings, environs: list[dict[str, str]]) -> int:
+    """Run a process for each of `environs`, and serve their metrics if that is asked for."""
+    events = LOGGED
+    with contextlib.ExitStack() as held:
+        if settings.metrics_port is not None:
+            require_metrics()
+            from fornada.metrics.supervision import supervisor_metrics  # noqa: PLC0415 - optional package
+
+            metrics = held.enter_context(supervisor_metrics(settings, slots=len(environs)))
+            environs = [{**e, **metrics.environ(slot)} for slot, e in enumerate(environs)]
+            events = Events(LOGGED.tell, metrics.hear)
+        threads = max(1, granted_cores() // len(environs))
+        return Supervisor(
+            worker_command(threads=threads),
+            environs=environs,
+            cache_dir=settings.cache_dir,
+            events=events,
+        ).run()
 
 
 def _exact(settings: Settings) -> Settings:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,21 +14,25 @@ from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
-from fornada.events import LOGGED, Events
+from fornada.events import LOGGED, Events, Listener
 from fornada.events.processes import WorkerStarted, WorkerStopped
 from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.backlog_watch import BacklogWatch, Host, WatchedHost
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.memory import release_memory
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
+from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.storage.reporting import ReportingStore
+from fornada.tracing.export import export_traces
+from fornada.tracing.opening import open_traces
 from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import open_engine
@@ -52,6 +57,7 @@ from worker.host.reporting import Reporter, Work
 from worker.host.watchdog import Activity, Watchdog
 from worker.shards.isolation import IsolatedProcess, isolated_command
 from worker.shards.service import ShardService
+from worker.shards.spans import ShardSpans
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,11 +86,22 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         threads: Cores that predict may use.
         events: Hears what happens.
     """
-    threading.excepthook = _end_for_want_of_memory
+    worker = worker_name()
+    end_traces = export_traces(settings, service="fornada-worker", instance=worker)
+
+    def end_process() -> None:
+        """End at once; the supervisor starts another."""
+        end_traces()
+        os._exit(EXIT_RESTART)
+
+    threading.excepthook = partial(_end_for_want_of_memory, end_process=end_process)
     work = Work()
-    events = Events(events.tell, work.hear)
-    shared = _open(settings, threads=threads, events=events)
-    worker = shared.worker
+    recorder = _recorder(settings)
+    events = Events(events.tell, work.hear, *recorder)
+    spans = ShardSpans(open_traces(settings), queue=settings.queue) if settings.traces else None
+    if spans is not None:
+        events = Events(events.tell, spans.hear)
+    shared = _open(settings, threads=threads, events=events, worker=worker)
     concurrency = Concurrency(
         settings, objects=shared.objects, streams=shared.engine.streams, events=events
     )
@@ -93,19 +110,25 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     app = celery_app.create_app(settings, on_message=activity.take, events=events)
     decoders = DecoderPool(threads)
     service = _service(shared, models, decoders)
-    tasks.register(app, run=service.run_bundle, activity=activity, events=events)
+    tasks.register(
+        app,
+        run=_untraced(service) if spans is None else spans.around(service.run_bundle),
+        activity=activity,
+        end_process=end_process,
+        events=events,
+    )
     health_file = HealthFile(settings.cache_dir, name=worker)
     watchdog = Watchdog(
         file=health_file,
         activity=activity,
         queue_length=lambda: _queue_length(shared.coordination, settings.queue),
-        end_process=_end_process,
+        end_process=end_process,
         # What calls took would be kept for the next ones: 150 MB of a MobileNet.
         on_idle=partial(release_memory, collect=False),
     )
     ending = Ending(
         at_work=lambda: activity.running_count > 0 or shared.deadlines.are_running,
-        end_process=lambda: _end_as_told(health_file),
+        end_process=lambda: _end_as_told(health_file, end_traces),
     )
 
     def expect_stop() -> None:
@@ -114,8 +137,8 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
 
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=expect_stop)
     celery_app.add_growth(app, concurrency)
-    reconciler = _reconciler(shared, CelerySender(app))
-    predict_server = _predict_server(shared, models)
+    reconciler = _reconciler(shared, CelerySender(app), counts_backlog=bool(recorder))
+    predict_server = _predict_server(shared, models, end_process=end_process)
     reporter = Reporter(
         shared.coordination,
         work,
@@ -145,9 +168,22 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         decoders.shutdown()
         models.close()
         events.tell(WorkerStopped(worker=worker))
+        end_traces()
 
 
-def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
+def _recorder(settings: Settings) -> list[Listener]:
+    """Counts what happens, for the supervisor to serve, if metrics are asked for."""
+    if settings.metrics_port is None:
+        return []
+    from fornada.metrics.instrument import Role  # noqa: PLC0415 - optional package
+    from fornada.metrics.recorder import Recorder  # noqa: PLC0415 - as above
+    from fornada.metrics.slots import slot_registry  # noqa: PLC0415 - as above
+
+    registry = slot_registry(os.environ)
+    return [] if registry is None else [Recorder(Role.WORKER, registry=registry).hear]
+
+
+def _open(settings: Settings, *, threads: int, events: Events, worker: str) -> _Shared:
     # Before the first message: importing TensorFlow takes seconds.
     engine = open_engine(settings.engine, threads=threads)
     objects = ReportingStore(open_store(settings), events=events)
@@ -161,7 +197,7 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
     jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
     return _Shared(
         settings=settings,
-        worker=worker_name(),
+        worker=worker,
         events=events,
         engine=engine,
         objects=objects,
@@ -239,8 +275,8 @@ def _service(shared: _Shared, models: ModelCache, decoders: DecoderPool) -> Shar
     )
 
 
-def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
-    return Reconciler(
+def _reconciler(shared: _Shared, sender: Sender, *, counts_backlog: bool) -> Host:
+    reconciler = Reconciler(
         jobs=shared.jobs,
         manifests=shared.manifests,
         recovery=shared.coordination,
@@ -253,38 +289,55 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
+    if not counts_backlog:
+        return reconciler
+    watch = BacklogWatch(
+        queue=shared.settings.queue,
+        is_leading=lambda: reconciler.is_leading,
+        jobs=shared.jobs,
+        open_jobs=shared.coordination,
+        sender=sender,
+        events=shared.events,
+    )
+    return WatchedHost(reconciler, watch)
 
 
-def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
+def _untraced(
+    service: ShardService,
+) -> Callable[[Sequence[ShardMessage], str | None], object]:
+    return lambda messages, _traceparent: service.run_bundle(messages)
+
+
+def _predict_server(
+    shared: _Shared, models: ModelCache, *, end_process: Callable[[], None]
+) -> PredictServer:
     return PredictServer(
         channel=RedisCallChannel.from_settings(shared.settings, most_bytes=MAX_CALL_FRAME_BYTES),
         queue=shared.settings.queue,
         models=models,
         deadlines=shared.deadlines,
         deadline_s=shared.settings.shard_deadline_s,
-        end_process=_end_process,
+        end_process=end_process,
         deployment_keys=shared.deployment_keys,
         events=shared.events,
         cpu_time=shared.cpu_time,
     )
 
 
-def _end_for_want_of_memory(died: threading.ExceptHookArgs) -> None:
+def _end_for_want_of_memory(
+    died: threading.ExceptHookArgs, *, end_process: Callable[[], None]
+) -> None:
     """End the process with a thread that died of a lack of memory, which only a restart cures."""
     threading.__excepthook__(died)
     if isinstance(died.exc_value, MemoryError):
-        _end_process()
+        end_process()
 
 
-def _end_as_told(health_file: HealthFile) -> None:
+def _end_as_told(health_file: HealthFile, end_traces: Callable[[], object]) -> None:
     """End at once, as one that ended by itself."""
     health_file.remove()
+    end_traces()
     os._exit(0)
-
-
-def _end_process() -> None:
-    """End at once; the supervisor starts another."""
-    os._exit(EXIT_RESTART)
 
 
 def _queue_length(coordination: OpenJobs, queue: str) -> int | None:

@@ -1,6 +1,5 @@
 """The one Celery task: decode, run, and never raise: Celery acknowledges a task that raised."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from fornada.events import SILENT, Events, MessageDropped
 from fornada.logs import get_logger
 from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage
-from worker.host.health import EXIT_RESTART
+from fornada.tracing.traceparent import HEADER
 from worker.host.watchdog import Activity
 
 log = get_logger(__name__)
@@ -21,13 +20,22 @@ log = get_logger(__name__)
 def register(
     app: Celery,
     *,
-    run: Callable[[Sequence[ShardMessage]], object],
+    run: Callable[[Sequence[ShardMessage], str | None], object],
     activity: Activity,
+    end_process: Callable[[], object],
     events: Events = SILENT,
 ) -> None:
-    """Register the task that passes a bundle of messages to `run`, and counts it in `activity`."""
+    """Register the task that has messages run, and counts them in `activity`.
 
-    def run_shard(*args: Any, **kwargs: Any) -> None:
+    Args:
+        app: The worker's app.
+        run: Runs a bundle of messages, which a span of this `traceparent` submitted.
+        activity: Knows what is running.
+        end_process: Ends the process for a restart.
+        events: Hears of what is no message.
+    """
+
+    def run_shard(task: Any, *args: Any, **kwargs: Any) -> None:
         try:
             messages = messages_of(args, kwargs)
         except MessageError as exc:
@@ -36,15 +44,17 @@ def register(
             return
         try:
             with activity.running():
-                run(messages)
+                # The guard let it through.
+                run(messages, getattr(task.request, HEADER, None))
         except MemoryError:
             log.exception("out of memory, ending for a restart", job_id=messages[0].job_id)
-            os._exit(EXIT_RESTART)
+            end_process()
         except Exception:
             log.exception("shards left to the reconciler", job_id=messages[0].job_id)
 
     # A shared task would be registered with every other Celery app of the process too.
-    app.task(name=keys.TASK_RUN_SHARD, ignore_result=True, shared=False)(run_shard)
+    options = {"name": keys.TASK_RUN_SHARD, "ignore_result": True, "shared": False}
+    app.task(bind=True, **options)(run_shard)
     # Celery's own tasks run any other one, any number of times.
     app.finalize()
     for name in set(app.tasks) - {keys.TASK_RUN_SHARD}:

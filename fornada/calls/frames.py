@@ -1,4 +1,8 @@
-"""The wire format of calls and answers: a line of JSON, then an array or a tensor file."""
+"""The wire format of calls and answers: a line of JSON, then an array or a tensor file.
+
+Before it, a call may have a line with the `traceparent` of the span that waits, and both a
+line with their signature.
+"""
 
 import math
 import re
@@ -23,6 +27,7 @@ from fornada.records import (
     refuse_before,
 )
 from fornada.tensors import Dtype, InputTensor, OutputTensor
+from fornada.tracing.traceparent import TRACEPARENT_CHARACTERS, checked_traceparent
 from fornada.trust.deployment_keys import HMAC_DIGITS, NO_KEYS, DeploymentKeys, Kind
 
 #: Most bytes of items in one call; more is a job.
@@ -131,7 +136,11 @@ def failed_rows(errors: Iterable[ItemError]) -> dict[str, list[list[int]]]:
 
 
 def request_frame(
-    header: PredictRequest, items: Array | bytes, *, deployment_keys: DeploymentKeys = NO_KEYS
+    header: PredictRequest,
+    items: Array | bytes,
+    *,
+    deployment_keys: DeploymentKeys = NO_KEYS,
+    traceparent: str | None = None,
 ) -> bytes:
     """The frame of a call, after a line with its signature if there is a key.
 
@@ -139,9 +148,11 @@ def request_frame(
         header: Says what follows.
         items: An array, or a tensor file.
         deployment_keys: The first one signs.
+        traceparent: The span that waits for the answer.
     """
     frame = header.to_json() + b"\n" + _payload(items)
-    return _sealed("call", header.id, frame, deployment_keys)
+    sealed = _sealed("call", header.id, frame, deployment_keys)
+    return sealed if traceparent is None else traceparent.encode() + b"\n" + sealed
 
 
 def answer_frame(
@@ -177,6 +188,8 @@ class RequestFrame:
     items: Array | bytes
     #: Whether its signature is one of the deployment's, which any call is without a key.
     is_trusted: bool = True
+    #: The span that waits for the answer; anyone may name one.
+    traceparent: str | None = None
 
     def columns(self, takes: Sequence[InputTensor], *, model: str) -> list[Column]:
         """The items, a column for each input of a model.
@@ -206,6 +219,7 @@ class RequestFrame:
         Raises:
             MessageError: It is not a call, or its length is not what it claims.
         """
+        traceparent, frame = _traced(frame)
         signature, frame = _opened(frame)
         header, data = _split(frame, PredictRequest, _MAX_REQUEST_HEADER_BYTES)
         items: Array | bytes = bytes(data) if header.format else b""
@@ -213,7 +227,7 @@ class RequestFrame:
             shape = (header.item_count, *(header.item_shape or []))
             items = _array(data, shape, np.dtype(header.item_dtype))
         trusted = not deployment_keys or deployment_keys.verify("call", header.id, frame, signature)
-        return cls(header, items, trusted)
+        return cls(header, items, trusted, traceparent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +293,13 @@ def _payload(content: Array | bytes) -> bytes:
 def _sealed(kind: Kind, call_id: str, frame: bytes, deployment_keys: DeploymentKeys) -> bytes:
     signature = deployment_keys.sign(kind, call_id, frame)
     return frame if signature is None else signature.encode() + b"\n" + frame
+
+
+def _traced(frame: bytes) -> tuple[str | None, bytes]:
+    """The `traceparent` in the frame's first line, if it has one, and what follows."""
+    end = frame.find(b"\n", 0, TRACEPARENT_CHARACTERS + 1)
+    traceparent = checked_traceparent(frame[:end].decode("ascii", "replace")) if end > 0 else None
+    return (None, frame) if traceparent is None else (traceparent, frame[end + 1 :])
 
 
 def _opened(frame: bytes) -> tuple[str | None, bytes]:

@@ -47,7 +47,7 @@ def up(workers: int, data: Path) -> None:
     with signals_interrupt():
         try:
             with _stack(data, workers) as stack:
-                _announce(stack)
+                _announce(stack, workers=workers)
                 while True:
                     stack.check()
                     time.sleep(_POLL_S)
@@ -105,7 +105,16 @@ def _say_start(workers: int, data: Path, *, err: bool) -> None:
     )
 
 
-def _announce(stack: Stack) -> None:
+def _announce_metrics(stack: Stack, *, workers: int) -> None:
+    host, port = stack.settings.metrics_host, stack.settings.metrics_port
+    if workers:
+        where = f"http://{host}:{port}/metrics" if port else "at a port that their log names"
+        say(f"metrics of the workers: {where}", err=True)
+    if stack.gateway_url is not None:
+        say(f"metrics of the gateway: {stack.gateway_url}/metrics, with FORNADA_API_KEY", err=True)
+
+
+def _announce(stack: Stack, *, workers: int) -> None:
     environ = dict(stack.environ)
     if stack.gateway_url is not None:
         # Not FORNADA_URL, which would send commands there.
@@ -118,4 +127,6 @@ def _announce(stack: Stack) -> None:
     say(f"up; in another terminal: source {shlex.quote(str(env_path))}", err=True)
     if stack.gateway_url is not None:
         say(f"gateway and console: {stack.gateway_url}, with FORNADA_API_KEY", err=True)
+    if stack.settings.metrics_port is not None:
+        _announce_metrics(stack, workers=workers)
     say("Ctrl-C stops everything", err=True)

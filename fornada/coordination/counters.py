@@ -1,7 +1,7 @@
 """The counters of one open job, in memory."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -101,6 +101,8 @@ class JobCounters:
     deadline: datetime | None = None
     #: Of a small job.
     queue: str | None = None
+    #: What submitted it.
+    traceparent: str | None = None
 
     @property
     def is_known(self) -> bool:
@@ -225,6 +227,10 @@ class JobCounters:
         waits = {shard for shard, at_s in self.enqueued.items() if at_s >= clock_s - patience_s}
         lost = [shard for shard in left if shard not in waits | self._held(asker).keys()]
         return lost if left else None
+
+    def seen(self, shards: Iterable[int]) -> list[int]:
+        """Those of the shards that were begun or enqueued once."""
+        return [shard for shard in shards if shard in self.leases or shard in self.enqueued]
 
     def _held(self, asker: Asker) -> dict[int, Lease]:
         return {

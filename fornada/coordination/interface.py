@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from fornada.coordination.job_index.interface import JobIndex
 from fornada.coordination.notices.interface import Notices
+from fornada.coordination.trace_links.interface import TraceLinks
 from fornada.coordination.worker_board.interface import WorkerBoard
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
@@ -89,6 +90,8 @@ class Triage:
 
     #: Small job → its shards that are neither done, leased nor enqueued.
     lost: Mapping[str, Sequence[int]]
+    #: Small job → those of them that were begun or enqueued once, and did not only wait for room.
+    seen: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
     #: Jobs that are over, or that Redis knows too little about.
     unclear: AbstractSet[str]
     #: Jobs of other queues, as far as Redis knows.
@@ -121,6 +124,24 @@ class Progress:
     at: datetime | None = field(default=None, compare=False)
     #: Process that could not go on with the job of late → why.
     held_up: Mapping[str, str] = field(default_factory=dict)
+
+    def unfinished(self, shard_count: int, *, reserved: AbstractSet[int]) -> dict[str, set[int]]:
+        """The shards without an outcome, each once, by where they are.
+
+        Args:
+            shard_count: Of the job.
+            reserved: Shards whose messages workers have taken, begun or not.
+
+        Returns:
+            `waiting`: not enqueued, or their message was lost. `queued`. `reserved`: taken by a
+            worker and not begun. `running`.
+        """
+        left = set(range(shard_count)) - self.done
+        running = left & self.running
+        held = left & reserved - running
+        queued = left & self.enqueued.keys() - held
+        waiting = left - running - held - queued
+        return {"waiting": waiting, "queued": queued, "reserved": held, "running": running}
 
 
 class OpenJobs(Protocol):
@@ -156,8 +177,12 @@ class OpenJobs(Protocol):
             are marked as enqueued, and the caller enqueues them.
         """
 
-    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        """Note that shards are about to be enqueued; lists the job as open."""
+    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> bool:
+        """Note that shards are about to be enqueued; lists the job as open.
+
+        Returns:
+            Whether it is; of one that has ended nothing is noted.
+        """
 
     def progress(self, job_id: str) -> Progress:
         """The job's progress."""
@@ -192,7 +217,7 @@ class OpenJobs(Protocol):
         """Whether `holder` alone may do this with the job for the next `lease_s`."""
 
 
-class Recovery(OpenJobs, Protocol):
+class Recovery(OpenJobs, TraceLinks, Protocol):
     """How the reconciler of one queue finds lost work, and restores what was forgotten."""
 
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:

@@ -25,6 +25,7 @@ from fornada.coordination.interface import (
 from fornada.coordination.job_index.memory import InMemoryJobIndex
 from fornada.coordination.notices.interface import Notice
 from fornada.coordination.notices.memory import InMemoryNotices
+from fornada.coordination.trace_links.memory import InMemoryTraceLinks
 from fornada.coordination.worker_board.memory import InMemoryWorkerBoard
 from fornada.keys import DEFAULT_QUEUE
 
@@ -61,7 +62,9 @@ class _Memory:
         self.beats: dict[str, Beat] = {}
 
 
-class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoard):
+class InMemoryCoordination(
+    InMemoryJobIndex, InMemoryNotices, InMemoryTraceLinks, InMemoryWorkerBoard
+):
     """A `Coordination` in dictionaries; it passes the same tests as the one in Redis.
 
     Args:
@@ -101,9 +104,8 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
     def elapse(self, seconds: float) -> None:
         """Move the queue's clock, as its leader does while time passes."""
         with self._memory.lock:
-            clock = self._memory.clocks[self._queue]
-            moved = replace(clock, clock_s=clock.clock_s + seconds, moved_at=self._clock())
-            self._memory.clocks[self._queue] = moved
+            clocks, it = self._memory.clocks, self._memory.clocks[self._queue]
+            clocks[self._queue] = replace(it, clock_s=it.clock_s + seconds, moved_at=self._clock())
 
     def server_time(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
@@ -112,8 +114,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
         return self._queue_length()
 
     def stamped(self) -> bytes | None:
-        with self._memory.lock:
-            return self._memory.bucket_id
+        return self._memory.bucket_id
 
     def stamp(self, bucket_id: bytes, *, replace: bool = False) -> bytes:
         with self._memory.lock:
@@ -147,11 +148,13 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
                     counters.enqueued.update(dict.fromkeys(range(job.shard_count), clock_s))
             return room
 
-    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
+    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> bool:
         with self._memory.lock:
-            self._memory.open_jobs.add(job_id)
-            clock_s = self._memory.clocks[self._queue].clock_s
-            self._memory.jobs[job_id].enqueued.update(dict.fromkeys(shards, clock_s))
+            is_open, clock = not self._has_ended(job_id), self._memory.clocks[self._queue]
+            if is_open:
+                self._memory.open_jobs.add(job_id)
+                self._memory.jobs[job_id].enqueued |= dict.fromkeys(shards, clock.clock_s)
+            return is_open
 
     def progress(self, job_id: str) -> Progress:
         with self._memory.lock:
@@ -185,8 +188,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
             return True
 
     def unreadable_jobs(self) -> dict[str, str]:
-        with self._memory.lock:
-            return dict(self._memory.unreadable)
+        return dict(self._memory.unreadable)
 
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._memory.lock:
@@ -227,9 +229,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         with self._memory.lock:
             jobs = {job_id: self._memory.jobs[job_id] for job_id in job_ids}
-            others = {
-                job_id for job_id, job in jobs.items() if job.queue not in {None, self._queue}
-            }
+            others = {j for j, job in jobs.items() if job.queue not in {None, self._queue}}
             asker = self._asker()
             found = {
                 job_id: jobs[job_id].lost(asker, patience_s=patience_s)
@@ -237,6 +237,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
             }
         return Triage(
             lost={job_id: shards for job_id, shards in found.items() if shards},
+            seen={j: jobs[j].seen(shards or ()) for j, shards in found.items()},
             unclear={job_id for job_id, shards in found.items() if shards is None},
             others=others,
         )
@@ -301,8 +302,7 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
             self._memory.jobs[claim.job_id].end_attempt(claim)
 
     def last_error(self, job_id: str, shard: int) -> str | None:
-        with self._memory.lock:
-            return self._memory.jobs[job_id].errors.get(shard)
+        return self._memory.jobs[job_id].errors.get(shard)
 
     def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
         with self._memory.lock:

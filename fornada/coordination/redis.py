@@ -12,6 +12,7 @@ from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.coordination.snapshot import lease_s_of, number
+from fornada.coordination.trace_links.redis import RedisTraceLinks
 from fornada.coordination.worker_board.redis import RedisWorkerBoard
 from fornada.logs import get_logger
 from fornada.redis_server import keys as redis_keys
@@ -69,7 +70,13 @@ class RedisDecisions:
 
 
 class RedisCoordination(
-    RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobIndex, RedisNotices, RedisWorkerBoard
+    RedisOpenJobs,
+    RedisLeases,
+    RedisDecisions,
+    RedisJobIndex,
+    RedisNotices,
+    RedisTraceLinks,
+    RedisWorkerBoard,
 ):
     """`Coordination` in Redis or Valkey."""
 
@@ -93,6 +100,7 @@ class RedisCoordination(
         RedisLeases.__init__(self, client=client, queue=queue)
         RedisDecisions.__init__(self, client=client)
         RedisJobIndex.__init__(self, client=client)
+        RedisTraceLinks.__init__(self, client=client)
         RedisWorkerBoard.__init__(self, client=client)
         RedisNotices.__init__(self, client=client, listening=listening or client)
 

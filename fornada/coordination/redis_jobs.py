@@ -1,5 +1,7 @@
 """`Recovery` in Redis or Valkey: open jobs, their progress, and how it is restored."""
 
+import contextlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -26,6 +28,8 @@ from fornada.records import MAX_SHARDS
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.client import milliseconds, translated
 
+#: A holder and a number, as in `beat.lua`.
+_BEAT = re.compile(r"\S+ [0-9]{1,15}")
 #: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
 _ENDED_MS = 10 * 60 * 1000
 #: Jobs in one call of a script, which holds up all other clients.
@@ -104,11 +108,13 @@ class RedisOpenJobs:
         return bool(room)
 
     @translated
-    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        self._mark_enqueued(
-            keys=[redis_keys.OPEN_JOBS, redis_keys.JobStateKeys(job_id).enqueued],
+    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> bool:
+        job = redis_keys.JobStateKeys(job_id)
+        marked = self._mark_enqueued(
+            keys=[redis_keys.OPEN_JOBS, job.enqueued, job.ended],
             args=[job_id, self._queue, FORGET_AFTER_MS, *shards],
         )
+        return bool(marked)
 
     @translated
     def progress(self, job_id: str) -> Progress:
@@ -206,6 +212,11 @@ class RedisOpenJobs:
 
     @translated
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
+        if after is None:
+            # Every host of a queue but one watches, each second: that costs one command.
+            watched = self._last_beat()
+            if watched is not None:
+                return watched
         known = "" if after is None else f"{after.holder} {after.number}"
         last, lease_ms = self._beat(
             keys=[redis_keys.leader(self._queue), redis_keys.OPEN_JOBS_COMPLETE, *_TYPES],
@@ -222,9 +233,19 @@ class RedisOpenJobs:
         name, _, beats = last.rpartition(" ")
         return Beat(name, int(beats), lease_s_of(lease_ms))
 
+    def _last_beat(self) -> Beat | None:
+        # What is of another type is for the script, which removes it.
+        with contextlib.suppress(redis.ResponseError):
+            last, lease_ms = self._redis.hmget(redis_keys.leader(self._queue), "beat", "lease_ms")
+            if last is not None and _BEAT.fullmatch(last):
+                name, _, beats = last.partition(" ")
+                return Beat(name, int(beats), lease_s_of(lease_ms))
+        return None
+
     @translated
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         lost: dict[str, Sequence[int]] = {}
+        seen: dict[str, Sequence[int]] = {}
         states: dict[str, set[str]] = {"unclear": set(), "other": set()}
         for start in range(0, len(job_ids), _JOBS_PER_CALL):
             some = job_ids[start : start + _JOBS_PER_CALL]
@@ -233,12 +254,12 @@ class RedisOpenJobs:
                 keys=flat((job.job, job.done, job.leases, job.enqueued) for job in jobs),
                 args=[self._queue, round(patience_s * 1000), self._lease_ms],
             )
-            for place, state, shards in found:
+            for place, state, shards, begun in found:
                 if state == "lost":
-                    lost[some[place]] = shards
+                    lost[some[place]], seen[some[place]] = shards, begun
                 else:
                     states[state].add(some[place])
-        return Triage(lost=lost, unclear=states["unclear"], others=states["other"])
+        return Triage(lost=lost, seen=seen, unclear=states["unclear"], others=states["other"])
 
     @translated
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:

@@ -62,6 +62,8 @@ class StageEnded(Event):
     duration_s: float
     shard_count: int
     item_count: int
+    #: How long ago it ended.
+    ago_s: float = 0.0
 
 
 class ShardFinished(Event, text="shard finished"):
@@ -69,6 +71,8 @@ class ShardFinished(Event, text="shard finished"):
 
     job_id: str
     shard: int
+    #: Its id, as in the outcome.
+    attempt: str | None = None
     model: ModelPin
     status: Literal["ok", "dead"]
     item_count: int
@@ -261,6 +265,8 @@ class CallsAnswered(Event):
     call_count: int
     row_count: int
     duration_s: float
+    #: Spans that wait for the answers.
+    traceparents: tuple[str, ...] = ()
 
 
 # The store.

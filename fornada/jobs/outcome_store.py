@@ -1,6 +1,7 @@
 """Committed outcomes of shards, and the data that they name."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 from fornada import keys
@@ -22,6 +23,11 @@ from fornada.records import MAX_INLINE_BYTES, MAX_JSON_BYTES, MAX_SHARDS, Object
 from fornada.storage.checked_reads import read_bounded, read_checked
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import OutputTensor
+
+#: Threads that read outcomes, for which the end of a large job waits.
+OUTCOME_READERS = 24
+#: Of more, one listing says first which of them there are.
+_FEW_BLOCKS = 2
 
 _RecordT = TypeVar("_RecordT", JobManifest, ShardOutcome, JobFinal)
 
@@ -101,7 +107,9 @@ class OutcomeStore:
             IntegrityError: One is gone or was changed since.
         """
         shards = from_ranges(final.outcome_ranges)
-        found = in_parallel(lambda shard: self.counted_outcome(final, shard), shards)
+        found = in_parallel(
+            lambda shard: self.counted_outcome(final, shard), shards, threads=OUTCOME_READERS
+        )
         OutcomesDigest(outcome for outcome in found if outcome is not None).check(final)
 
     def outcomes(
@@ -134,13 +142,19 @@ class OutcomeStore:
                     raise
                 return exc
 
-        for outcome in in_parallel(found, list(shards)):
+        for outcome in in_parallel(found, list(shards), threads=OUTCOME_READERS):
             if isinstance(outcome, ShardOutcome):
                 yield outcome
             elif outcome is not None and on_unreadable is not None:
                 on_unreadable(outcome)
 
-    def outcome_shards(self, job_id: str, *, shard_count: int | None = None) -> set[int]:
+    def outcome_shards(
+        self,
+        job_id: str,
+        *,
+        shard_count: int | None = None,
+        known: AbstractSet[int] = frozenset(),
+    ) -> set[int]:
         """The shards that have an outcome.
 
         Args:
@@ -148,6 +162,7 @@ class OutcomeStore:
             shard_count: How many shards it has, if known: outcomes are then listed by block. For
                 each page of one listing of all, rclone reads and hashes every object in it: of
                 100,000 outcomes, each a hundred times.
+            known: Shards that had one before. A block of which all are known is not listed again.
         """
         if shard_count == 1:
             # A read is cheaper than a listing.
@@ -156,14 +171,24 @@ class OutcomeStore:
             except MessageError:
                 # Whatever it is, it cannot be written again.
                 return {0}
-        blocks = keys.JobKeys(job_id).outcome_blocks(shard_count)
-        listed = list(in_parallel(self.objects.list, blocks))
+        listed = list(in_parallel(self.objects.list, self._blocks(job_id, shard_count, known)))
         if not self.objects.conditional_writes:
             listed.append(self.objects.list(keys.JobKeys(job_id).dead_prefix))
         # Consoles make objects for folders, and hosts leave files in them.
         shards = (keys.shard_of(found.key) for block in listed for found in block)
         most = MAX_SHARDS if shard_count is None else shard_count
-        return {shard for shard in shards if shard is not None and shard < most}
+        return {shard for shard in shards if shard is not None and shard < most} | known
+
+    def _blocks(
+        self, job_id: str, shard_count: int | None, known: AbstractSet[int]
+    ) -> Sequence[str]:
+        """The prefixes to list."""
+        above = keys.JobKeys(job_id).outcomes_prefix
+        blocks = keys.JobKeys(job_id).outcome_blocks(shard_count, known=known)
+        if len(blocks) <= _FEW_BLOCKS:
+            return blocks
+        there = {f"{above}{name}/" for name in self.objects.list_folders(above)}
+        return [block for block in blocks if block in there]
 
     def final(self, job_id: str) -> JobFinal | None:
         """How the job ended, if it has."""

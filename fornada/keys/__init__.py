@@ -3,6 +3,7 @@
 import hashlib
 import re
 import uuid
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fornada.errors import UsageError
@@ -36,6 +37,8 @@ OWN_PREFIXES = (
 REPORT_PAGE = "report.html"
 #: How many training items each class has, as a JSON object, beside the artifact.
 TRAINING_CLASSES = "training-classes.json"
+#: What the model predicts for its test items, beside the artifact.
+REFERENCE = "reference.json"
 
 #: Shards per prefix of outcomes; S3 lists as many in one page.
 _BLOCK_SHARDS = 1000
@@ -233,11 +236,21 @@ class JobKeys:
         """Prefix of all outcomes."""
         return f"{self.prefix}outcome/"
 
-    def outcome_blocks(self, shard_count: int | None) -> list[str]:
-        """The prefixes of all outcomes of `shard_count` shards, at most one page each."""
+    def outcome_blocks(
+        self, shard_count: int | None, *, known: AbstractSet[int] = frozenset()
+    ) -> list[str]:
+        """The prefixes of the outcomes of `shard_count` shards, at most one page each.
+
+        Those of which all shards are `known` are left out.
+        """
         if shard_count is None:
             return [self.outcomes_prefix]
-        return [self._outcome_block(shard) for shard in range(0, shard_count, _BLOCK_SHARDS)]
+        firsts = range(0, shard_count, _BLOCK_SHARDS)
+        return [
+            self._outcome_block(first)
+            for first in firsts
+            if not known >= set(range(first, min(first + _BLOCK_SHARDS, shard_count)))
+        ]
 
     def _outcome_block(self, shard: int) -> str:
         # A store on disk makes it a folder, and reads and sorts the whole folder for each page.

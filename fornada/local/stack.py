@@ -194,7 +194,7 @@ class Stack:
             return port, start_gateway(
                 port=port,
                 argv=_fornada("gateway"),
-                environ=self._child_environ(),
+                environ=self._gateway_environ(),
                 log_path=self.logs_dir / "gateway.log",
                 children=self._children,
             )
@@ -243,6 +243,13 @@ class Stack:
             if name.removesuffix("_FILE") not in self._variables
         }
         return {**others, **self._variables}
+
+    def _gateway_environ(self) -> dict[str, str]:
+        given = self._child_environ()
+        if given.get(f"{PREFIX}METRICS_PORT"):
+            # The port is the workers'. The gateway serves its own at /metrics, too.
+            given[f"{PREFIX}METRICS_PORT"] = "0"
+        return given
 
     def _worker_environ(self) -> dict[str, str]:
         # Only for the stack's workers: whatever shows life in this folder counts as one.

@@ -3,10 +3,8 @@
 from functools import partial
 
 from fornada.events import Stage
+from fornada.figures.predictions import CONFIDENCE_ENDS, MOST_CLASSES
 from fornada.metrics.instrument import Instrument, Kind, Merging, Role
-
-#: Most classes of a model that are counted.
-MOST_CLASSES = 100
 
 _counter = partial(Instrument, kind=Kind.COUNTER)
 _gauge = partial(Instrument, kind=Kind.GAUGE)
@@ -23,8 +21,6 @@ _CALL_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 _LOAD_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _ROWS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)
-#: Fine near 1, where a confident model's predictions are.
-CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 # Shards and jobs.
 
@@ -146,16 +142,17 @@ MODEL_INFO = _gauge(
 )
 CONFIDENCE = _histogram(
     "fornada_prediction_confidence",
-    "The largest probability of each item of a classifier.",
+    "The probability of the class of each item, by outputs that name classes.",
     _WORKER,
-    labels=("model", "version"),
-    buckets=CONFIDENCES,
+    labels=("model", "version", "output"),
+    buckets=CONFIDENCE_ENDS,
 )
 PREDICTED_CLASS = _counter(
     "fornada_predicted_class_total",
-    f"Items by the class of the largest probability, of models with up to {MOST_CLASSES} classes.",
+    f"Items of each class, of outputs with up to {MOST_CLASSES}; of labels that apply together, of "
+    "each label.",
     _WORKER,
-    labels=("model", "version", "class"),
+    labels=("model", "version", "output", "class"),
 )
 
 # The store.

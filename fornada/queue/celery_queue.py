@@ -1,7 +1,7 @@
 """The queue as Celery keeps it in Redis."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from celery import Celery
 from kombu import Producer
@@ -16,6 +16,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES
 from fornada.redis_server.refusals import translate_error
 from fornada.settings import Settings
+from fornada.tracing.traceparent import HEADER
 
 #: Bundles in one round trip: beyond it little is gained, and each may have 87 KiB.
 _BUNDLES_PER_TRIP = 100
@@ -34,7 +35,13 @@ class CelerySender:
         app.conf.update(celery_config(settings))
         return cls(app)
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """As `Sender`."""
         bundles = bundles_of(messages, together=together)
         try:
@@ -43,20 +50,28 @@ class CelerySender:
                     producer, self._send, **self._app.conf.task_publish_retry_policy
                 )
                 while some := list(itertools.islice(bundles, _BUNDLES_PER_TRIP)):
-                    send(some, producer)
+                    send(some, producer, traces or {})
         except OperationalError as exc:
             raise translate_error(exc) from exc
 
-    def _send(self, bundles: Sequence[Sequence[ShardMessage]], producer: Producer) -> None:
+    def _send(
+        self,
+        bundles: Sequence[Sequence[ShardMessage]],
+        producer: Producer,
+        traces: Mapping[str, str],
+    ) -> None:
         """Send bundles in one round trip. One that arrives twice runs once: its shard is leased."""
         try:
             with producer.batch():
                 for bundle in bundles:
                     arguments = [one.model_dump(mode="json", exclude_none=True) for one in bundle]
+                    # Jobs of one bundle were submitted together.
+                    traceparent = traces.get(bundle[0].job_id)
                     self._app.send_task(
                         keys.TASK_RUN_SHARD,
                         args=arguments,
                         argsrepr=ARGUMENTS_SHOWN,
+                        headers={HEADER: traceparent} if traceparent else None,
                         producer=producer,
                         retry=False,
                     )
@@ -95,8 +110,8 @@ def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[l
 def _messages_in(unacknowledged: bytes) -> list[ShardMessage]:
     """Our messages in an entry of kombu's hash of unacknowledged messages."""
     try:
-        _queue, messages = open_held(unacknowledged)
+        _queue, bundle = open_held(unacknowledged)
     except MessageError:
         # A worker quarantines it.
         return []
-    return messages
+    return bundle.messages

@@ -3,7 +3,7 @@
 import base64
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 from pydantic_core import from_json, to_json
@@ -12,6 +12,7 @@ from fornada import keys
 from fornada.errors import MessageError
 from fornada.queue.message import MAX_BUNDLE, ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES, Name, Record
+from fornada.tracing.traceparent import HEADER, checked_traceparent
 
 #: Most bytes of an envelope. A character of a manifest takes at most 12 bytes of JSON
 #: (`\ud83d\ude00`), and base64 adds a third.
@@ -36,6 +37,8 @@ class Headers(Record):
     timelimit: list[None] | None = Field(max_length=2, default=None)
     retries: Literal[0] | None = None
     chord: None = None
+    #: Whatever stands there: one that is none is left out.
+    traceparent: Any = None
 
 
 class Properties(Record):
@@ -76,7 +79,15 @@ class HeldMessage(Record):
     queue: Name
 
 
-def open_envelope(raw: bytes) -> list[ShardMessage]:
+class Bundle(NamedTuple):
+    """What a message of the queue asks for."""
+
+    messages: list[ShardMessage]
+    #: The span that submitted them.
+    traceparent: str | None = None
+
+
+def open_envelope(raw: bytes) -> Bundle:
     """The messages in an element of the queue.
 
     Raises:
@@ -84,10 +95,10 @@ def open_envelope(raw: bytes) -> list[ShardMessage]:
             no value of it.
     """
     _check_size(raw, MAX_ENVELOPE_BYTES)
-    return _messages_in(Envelope.from_json(raw, where="envelope"))
+    return _bundle_in(Envelope.from_json(raw, where="envelope"))
 
 
-def open_held(raw: bytes) -> tuple[str, list[ShardMessage]]:
+def open_held(raw: bytes) -> tuple[str, Bundle]:
     """The queue and the messages of an entry of kombu's hash of unacknowledged messages.
 
     Raises:
@@ -100,10 +111,12 @@ def open_held(raw: bytes) -> tuple[str, list[ShardMessage]]:
         raise MessageError("a taken message is not [envelope, exchange, routing key]")
     envelope, _exchange, queue = entry
     held = HeldMessage.from_plain({"envelope": envelope, "queue": queue}, where="taken message")
-    return held.queue, _messages_in(held.envelope)
+    return held.queue, _bundle_in(held.envelope)
 
 
-def new_envelope(messages: Sequence[ShardMessage], *, queue: str) -> bytes:
+def new_envelope(
+    messages: Sequence[ShardMessage], *, queue: str, traceparent: str | None = None
+) -> bytes:
     """An element of `queue` with these messages, and nothing of the one that they came in."""
     task_id = str(uuid.uuid4())
     arguments = [message.model_dump(mode="json", exclude_none=True) for message in messages]
@@ -119,6 +132,7 @@ def new_envelope(messages: Sequence[ShardMessage], *, queue: str) -> bytes:
                 "root_id": task_id,
                 "argsrepr": ARGUMENTS_SHOWN,
                 "kwargsrepr": "{}",
+                **({} if traceparent is None else {HEADER: traceparent}),
             },
             "properties": {
                 "correlation_id": task_id,
@@ -151,7 +165,7 @@ def messages_of(arguments: object, keywords: object) -> list[ShardMessage]:
     return [ShardMessage.from_plain(argument, where="message") for argument in arguments]
 
 
-def _messages_in(envelope: Envelope) -> list[ShardMessage]:
+def _bundle_in(envelope: Envelope) -> Bundle:
     body: str | bytes = envelope.body
     if envelope.properties.body_encoding == "base64":
         try:
@@ -163,7 +177,8 @@ def _messages_in(envelope: Envelope) -> list[ShardMessage]:
         raise MessageError("the envelope's body is not [[message], {}, {}]")
     arguments, keywords, embedded = parts
     EmbeddedTasks.from_plain(embedded, where="the body's third part")
-    return messages_of(arguments, keywords)
+    messages = messages_of(arguments, keywords)
+    return Bundle(messages, checked_traceparent(envelope.headers.traceparent))
 
 
 def _check_size(raw: bytes, most_bytes: int) -> None:

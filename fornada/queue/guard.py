@@ -54,7 +54,8 @@ class Guard:
         """A new envelope with the messages of `raw`, which came from the queue; else `None`."""
         self._on_message()
         try:
-            return new_envelope(open_envelope(raw), queue=self._queue)
+            messages, traceparent = open_envelope(raw)
+            return new_envelope(messages, queue=self._queue, traceparent=traceparent)
         except MessageError as exc:
             self.refuse(raw, str(exc))
             return None
@@ -124,12 +125,12 @@ class GuardedQoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
             if raw is None:
                 return
             try:
-                queue, messages = open_held(raw)
+                queue, (messages, traceparent) = open_held(raw)
             except MessageError as exc:
                 refused.append((raw, str(exc)))
                 return
             push = pipe.lpush if leftmost else pipe.rpush
-            push(queue, new_envelope(messages, queue=queue))
+            push(queue, new_envelope(messages, queue=queue, traceparent=traceparent))
 
         guard: Guard = self.channel.guard
         with guard.whatever_the_keys_hold(), self.channel.conn_or_acquire(client) as connected:

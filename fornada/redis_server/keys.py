@@ -17,7 +17,7 @@ class JobStateKeys:
 
     @property
     def job(self) -> str:
-        """Hash: `counted` if nothing was lost, attempts, start; facts of a small job."""
+        """Hash: `counted` if nothing was lost, attempts, start, trace; facts of a small job."""
         return f"{JOB_PREFIX}{self.job_id}"
 
     @property

@@ -206,6 +206,24 @@ class Settings(DoorSettings):
         default="auto",
         description="Format of log lines. auto: console on a terminal, else JSON lines.",
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="`fornada worker` and `fornada gateway` serve metrics for Prometheus at this "
+        "port, without a key; 0: at any free one, which the log names. Unset: none are counted.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="The address that metrics are served at; `0.0.0.0` for scrapers on other "
+        "machines, in a network of yours.",
+    )
+    traces: bool = Field(
+        default=False,
+        description="Whether processes make [traces](../operations/traces.md); where these go is "
+        "what OpenTelemetry's own variables say. Needs `fornada[traces]`.",
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -1,13 +1,17 @@
 """A job as the API shows it."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
 from pydantic import BaseModel, Field
 
+from fornada.figures.shown import Figures
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobState
 from producer.job_status import JobStatus
+
+_NO_MODEL = {"name": "", "version": 0, "sha256": ""}
 
 
 class ModelDocument(BaseModel):
@@ -77,13 +81,14 @@ class JobDocument(BaseModel):
     links: JobLinks
 
     @classmethod
-    def of(cls, manifest: JobManifest, status: JobStatus) -> Self:
-        """The document of a job."""
+    def of(cls, manifest: JobManifest | None, status: JobStatus) -> Self:
+        """The document of a job; without a manifest, of one that cannot be read."""
+        model = None if manifest is None else manifest.model.model_dump()
         return cls(
-            id=manifest.job_id,
+            id=status.job_id,
             state=status.state,
-            model=ModelDocument(**manifest.model.model_dump()),
-            queue=manifest.queue_name,
+            model=ModelDocument(**(model or _NO_MODEL)),
+            queue="" if manifest is None else manifest.queue_name,
             counts=ItemCounts(
                 total=status.items,
                 ok=status.items_ok,
@@ -101,16 +106,35 @@ class JobDocument(BaseModel):
             created_at=status.created_at,
             started_at=status.started_at,
             ended_at=status.ended_at,
-            expires_at=manifest.expires_at,
+            expires_at=None if manifest is None else manifest.expires_at,
             items_per_s=status.items_per_s,
             eta_s=status.eta_s,
             reason=status.reason,
             attempts=status.attempts,
-            max_failed=manifest.max_failed,
+            max_failed=None if manifest is None else manifest.max_failed,
             orientations_ignored=status.orientations_ignored,
             tags=status.tags,
-            links=JobLinks.of(manifest.job_id),
+            links=JobLinks.of(status.job_id),
         )
+
+
+class ShownJobDocument(JobDocument):
+    """A job now, with what it took and predicted."""
+
+    figures: Figures | None = Field(
+        description="Once it has ended; `null` of jobs of an older release. `predicted` is empty "
+        "for keys without the scope `results:read`."
+    )
+
+    @classmethod
+    def of(
+        cls, manifest: JobManifest | None, status: JobStatus, *, with_results: bool = False
+    ) -> Self:
+        """The document of a job; `with_results`: with what was predicted."""
+        figures = status.figures
+        if figures is not None and not with_results:
+            figures = replace(figures, predicted=[])
+        return cls(**dict(JobDocument.of(manifest, status)), figures=figures)
 
 
 class WebhookSecret(BaseModel):

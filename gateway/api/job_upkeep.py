@@ -91,7 +91,8 @@ def retry_failed_items(
     caller.require(Scope.JOBS_WRITE)
     source = job_of(job_id, deployment, caller).manifest
     deployment.webhooks.carry_over(source, retry_id(job_id))
-    job = deployment.client.retry_failed(job_id)
+    admit = deployment.quotas.admission(caller)
+    job = deployment.client.retry_failed(job_id, admit=admit)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobDocument.of(job.manifest, job.status())
 

@@ -10,10 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fornada.coordination.interface import Progress
 from fornada.errors import JobNotFoundError
+from fornada.figures.drift import Drift
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
-from gateway.api.job_document import JobDocument, JobListDocument, SubmittedDocument, WebhookSecret
+from gateway.api.job_document import (
+    JobDocument,
+    JobListDocument,
+    ShownJobDocument,
+    SubmittedDocument,
+    WebhookSecret,
+)
 from gateway.api.submitting.form_submission import submit_form
 from gateway.api.submitting.job_request import JobRequest
 from gateway.api.submitting.submission import Submitting, job_id_of, key_of_header, parsed
@@ -137,6 +144,16 @@ class JobQuery(BaseModel):
         )
 
 
+class DriftQuery(BaseModel):
+    """What to compare a job with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    against: str | None = Field(
+        default=None, description="Another job, in place of the model's test items."
+    )
+
+
 @router.get("")
 def list_jobs(
     query: Annotated[JobQuery, Query()], deployment: TheDeployment, caller: Caller
@@ -144,7 +161,9 @@ def list_jobs(
     """The caller's jobs, newest first; all jobs with scope `admin`.
 
     A page may have fewer jobs than `limit`, even none, while `next_cursor` says that there are
-    more. New jobs move no page. The newest 10,000 jobs of an owner are listed.
+    more. New jobs move no page. The newest 10,000 jobs of an owner are listed, and with scope
+    `admin` the newest 10,000 of all. Of a job that is UNREADABLE, only `id`, `created_at` and
+    `reason` say something.
     """
     caller.require(Scope.JOBS_READ)
     wanted = query.wanted(
@@ -160,9 +179,9 @@ def list_jobs(
         before=from_cursor(query.cursor),
         limit=query.limit,
     )
-    seen = [found for found in page.jobs if caller.may_see(found.job.manifest)]
+    seen = [found for found in page.jobs if caller.may_see_listed(found.manifest)]
     return JobListDocument(
-        data=[JobDocument.of(found.job.manifest, found.status) for found in seen],
+        data=[JobDocument.of(found.manifest, found.status) for found in seen],
         next_cursor=to_cursor(page.next_before),
     )
 
@@ -180,11 +199,30 @@ def _found(job_id: str, wanted: JobFilter, deployment: Deployment) -> JobDocumen
 
 
 @router.get("/{job_id}")
-def show_job(job_id: str, deployment: TheDeployment, caller: Caller) -> JobDocument:
-    """The job now."""
+def show_job(job_id: str, deployment: TheDeployment, caller: Caller) -> ShownJobDocument:
+    """The job now; once it has ended, with what it took and predicted."""
     caller.require(Scope.JOBS_READ)
     job = job_of(job_id, deployment, caller)
-    return JobDocument.of(job.manifest, job.status())
+    return ShownJobDocument.of(
+        job.manifest, job.status(), with_results=caller.may(Scope.RESULTS_READ)
+    )
+
+
+@router.get("/{job_id}/drift")
+def show_drift(
+    job_id: str, query: Annotated[DriftQuery, Query()], deployment: TheDeployment, caller: Caller
+) -> Drift:
+    """How far the predictions of an ended job are from those for its model's test items.
+
+    The distance is the population stability index: below 0.1 a shift is `stable`, below 0.25
+    `moderate`, from there on `large`; `unclear` where samples this small may be as far apart by
+    chance. 409 where one of the two has no figures.
+    """
+    caller.require(Scope.RESULTS_READ)
+    job_of(job_id, deployment, caller)
+    if query.against is not None:
+        job_of(query.against, deployment, caller)
+    return deployment.client.drift(job_id, against=query.against)
 
 
 @router.post("/{job_id}/cancel")

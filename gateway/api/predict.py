@@ -113,7 +113,11 @@ async def predict(request: Request) -> Response:
 
 
 #: Served without FastAPI's router.
-DIRECT = DirectPath(re.compile(r"/v1/models/(?P<model>[^/]+)/predict"), with_problems(predict))
+DIRECT = DirectPath(
+    re.compile(r"/v1/models/(?P<model>[^/]+)/predict"),
+    with_problems(predict),
+    "/v1/models/{model}/predict",
+)
 
 
 def _wanted(request: Request) -> tuple[float, int | None]:

@@ -94,8 +94,10 @@ def read_results(
         top_k=query.top_k,
     )
     check_options(export, query.format)
+    fmt = FORMATS[query.format]
     return StreamedAnswer(
-        lambda file: FORMATS[query.format].write(export, file),
+        lambda file: fmt.write(export, file),
+        size_bytes=None if fmt.size_bytes is None else fmt.size_bytes(export),
         media_type=_MEDIA_TYPES[query.format],
         filename=f"{manifest.job_id}.{query.format}",
     )

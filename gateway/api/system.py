@@ -1,9 +1,11 @@
-"""Whether the gateway lives and can work, and how much work there is."""
+"""Whether the gateway lives and can work, how much work there is, and what it counts."""
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from fornada.records import Name
@@ -117,3 +119,19 @@ def list_workers(deployment: TheDeployment, caller: Caller) -> WorkerListDocumen
     caller.require(Scope.JOBS_READ)
     reports = deployment.client.workers()
     return WorkerListDocument(data=[WorkerDocument(**report.model_dump()) for report in reports])
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={HTTPStatus.OK: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def show_metrics(request: Request, deployment: TheDeployment, caller: Caller) -> Response:
+    """What this gateway counts, in Prometheus's format; 404 if it counts nothing."""
+    caller.require(Scope.METRICS_READ)
+    if deployment.metrics is None:
+        raise HTTPException(
+            HTTPStatus.NOT_FOUND, "no metrics are counted; set FORNADA_METRICS_PORT"
+        )
+    found = deployment.metrics.exposition(request.headers.get("Accept", ""))
+    return Response(found.text, media_type=found.media_type)

@@ -20,7 +20,7 @@ class AttemptDocument(BaseModel):
 
     at: datetime
     status: int | None = Field(description="Of the answer; `null` if there was none.")
-    error: str | None
+    error: str | None = Field(description="Why there was none, or a redirect was no delivery.")
 
 
 class WebhookDocument(BaseModel):

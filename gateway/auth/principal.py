@@ -32,17 +32,28 @@ class Principal:
         """Whether it may do all, with the jobs of others too."""
         return Scope.ADMIN in self.scopes
 
+    def may(self, scope: Scope) -> bool:
+        """Whether it may do what `scope` allows."""
+        return scope in self.scopes or self.is_admin
+
     def require(self, scope: Scope) -> None:
         """Check that it may do what `scope` allows.
 
         Raises:
             ForbiddenError: It may not.
         """
-        if scope not in self.scopes and not self.is_admin:
+        if not self.may(scope):
             raise ForbiddenError(
                 f"key {self.owner} has no scope {scope}; make a key with it, "
                 f"`fornada keys create NAME --scope {scope}`"
             )
+
+    def may_see_listed(self, manifest: JobManifest | None) -> bool:
+        """Whether it may see a job that is listed for its owner; `None` of one UNREADABLE."""
+        if manifest is None:
+            # Which queue it is in, nobody knows.
+            return self.is_admin or self.queues is None
+        return self.may_see(manifest)
 
     def may_see(self, manifest: JobManifest) -> bool:
         """Whether it may see the job."""

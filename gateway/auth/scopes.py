@@ -12,4 +12,5 @@ class Scope(StrEnum):
     PREDICT = "predict"
     MODELS_READ = "models:read"
     MODELS_WRITE = "models:write"
+    METRICS_READ = "metrics:read"
     ADMIN = "admin"

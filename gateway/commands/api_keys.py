@@ -15,7 +15,9 @@ from gateway.auth.scopes import Scope
 
 # As texts: of an enumeration, click takes the names of its members.
 _SCOPES = [scope.value for scope in Scope]
-_DEFAULT_SCOPES = tuple(s for s in _SCOPES if s not in (Scope.ADMIN, Scope.MODELS_WRITE))
+# What concerns all owners is given on purpose.
+_GIVEN_ON_PURPOSE = (Scope.ADMIN, Scope.MODELS_WRITE, Scope.METRICS_READ)
+_DEFAULT_SCOPES = tuple(s for s in _SCOPES if s not in _GIVEN_ON_PURPOSE)
 
 
 @click.group()

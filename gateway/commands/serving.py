@@ -1,12 +1,15 @@
 """`fornada gateway`."""
 
+import contextlib
 import os
 
 import click
 
 from fornada import logs
 from fornada.commands.output import say
+from fornada.metrics.requirement import require_metrics
 from fornada.settings import Settings
+from fornada.tracing.export import export_traces
 from gateway.app import create_app
 from gateway.deployment import Deployment
 from gateway.server import serve
@@ -32,6 +35,14 @@ def gateway(host: str, port: int) -> None:
     """
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    app = create_app(Deployment.from_settings(settings))
-    say(f"the gateway listens on http://{host}:{port}; its API is described at /docs", err=True)
-    serve(app, host=host, port=port)
+    end_traces = export_traces(settings, service="fornada-gateway")
+    with contextlib.ExitStack() as held:
+        metrics = None
+        if settings.metrics_port is not None:
+            require_metrics()
+            from fornada.metrics.process import gateway_metrics  # noqa: PLC0415 - optional package
+
+            metrics = held.enter_context(gateway_metrics(settings))
+        app = create_app(Deployment.from_settings(settings, metrics=metrics))
+        say(f"the gateway listens on http://{host}:{port}; its API is described at /docs", err=True)
+        serve(app, host=host, port=port, at_end=end_traces)

@@ -16,7 +16,7 @@ from gateway.console.error_pages import add_error_pages
 from gateway.console.items.cards import Cards
 from gateway.console.items.survey import Surveys
 from gateway.console.job_access import JobAccess
-from gateway.console.job_pages import changes, items, job, listing, shards
+from gateway.console.job_pages import changes, drift, items, job, listing, shards
 from gateway.console.job_pages.training_shares import TrainingShares
 from gateway.console.model_pages import changes as model_changes
 from gateway.console.model_pages import reading as models
@@ -30,6 +30,7 @@ _PAGES = (
     login,
     listing,
     changes,
+    drift,
     shards,
     items,
     job,

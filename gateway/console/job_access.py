@@ -12,7 +12,6 @@ from fornada.coordination.job_index.interface import Position
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
-from fornada.jobs.upkeep.manifest_cache import Manifests
 from gateway.auth.principal import Principal
 from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
@@ -20,9 +19,6 @@ from gateway.recent import Recent
 from producer.job import Job
 from producer.job_status import JobStatus, ended_status
 from producer.listing.pages import JobFilter, JobPage
-
-#: Of the pages of the list.
-_KEPT_MANIFESTS = 512
 
 
 class View:
@@ -55,7 +51,7 @@ class JobAccess:
         self._exact_model = deployment.exact_model
         #: The objects of jobs, and what their manifests name.
         self.store = JobStore(objects=deployment.objects, prefixes=deployment.prefixes)
-        self._manifests = Manifests(jobs=self.store, kept_jobs=_KEPT_MANIFESTS)
+        self._manifests = deployment.manifests
         self._now: Recent[JobFinal | Progress] = Recent()
 
     def manifest(self, job_id: str, principal: Principal) -> JobManifest:

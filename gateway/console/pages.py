@@ -28,6 +28,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters |= {
+            "class_shares": texts.class_shares,
             "counted": texts.counted,
             "duration": texts.duration,
             "metric": texts.metric,

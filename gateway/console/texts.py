@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from fornada.figures.shown import PredictedFigures
 from fornada.records import now
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -116,6 +117,12 @@ def shape(sides: Sequence[int | None]) -> str:
     """The axes of an item, as people write them; an open axis is `any`."""
     axes = ("any" if side is None else f"{side}" for side in sides)
     return " \N{MULTIPLICATION SIGN} ".join(axes) or "one number"
+
+
+def class_shares(predicted: PredictedFigures) -> list[tuple[str, int, float]]:
+    """Each class with its items and their share."""
+    total = max(1, predicted.items)
+    return [(each.name, each.items, each.items / total) for each in predicted.classes]
 
 
 def _coarse(duration_s: float) -> str:

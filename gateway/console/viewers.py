@@ -39,7 +39,7 @@ class Viewer:
 
     def may(self, scope: str) -> bool:
         """Whether their key has the scope."""
-        return self.principal.is_admin or Scope(scope) in self.principal.scopes
+        return self.principal.may(Scope(scope))
 
 
 def viewer_of(request: Request, deployment: TheDeployment) -> Viewer:

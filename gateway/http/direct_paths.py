@@ -18,6 +18,8 @@ class DirectPath(NamedTuple):
     #: Its groups become the request's path parameters.
     pattern: re.Pattern[str]
     answer: Answer
+    #: The same path as a route's template.
+    path: str
 
 
 class DirectPaths:
@@ -38,13 +40,15 @@ class DirectPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] == "http" and scope["method"] == "POST":
-            for pattern, answer in self._paths:
-                found = pattern.fullmatch(scope["path"])
+            for direct in self._paths:
+                found = direct.pattern.fullmatch(scope["path"])
                 if found is not None:
                     scope["path_params"] = found.groupdict()
+                    # As FastAPI's router does.
+                    scope["route"] = direct
                     # Nobody reads an answer to a client that is gone.
                     with contextlib.suppress(ClientDisconnect):
-                        response = await answer(Request(scope, receive, send))
+                        response = await direct.answer(Request(scope, receive, send))
                         await response(scope, receive, send)
                     return
         await self._app(scope, receive, send)

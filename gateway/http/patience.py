@@ -43,8 +43,8 @@ class Patience:
         exchange = _Exchange(receive, send, idle_s=self._idle_s, rate=self._least_bytes_per_s)
         try:
             await self._app(scope, exchange.receive, exchange.send)
-        except Exception:
-            # What comes may be any error that ours led to.
+        except (FornadaError, RuntimeError):
+            # The second is what Starlette makes of ours in an answer that has begun.
             if exchange.flaw is None:
                 raise
             if exchange.has_begun:

@@ -3,9 +3,11 @@
 import re
 import secrets
 
-import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fornada.logs import bound
+from fornada.tracing.interface import NO_TRACES, Traces
 
 HEADER = "X-Request-Id"
 _NAME = HEADER.lower().encode()
@@ -14,10 +16,16 @@ _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestIds:
-    """ASGI middleware: takes the caller's `X-Request-Id` or makes one, and answers with it."""
+    """ASGI middleware: takes the caller's `X-Request-Id` or makes one, and answers with it.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: What serves the request.
+        traces: Where the request's span is.
+    """
+
+    def __init__(self, app: ASGIApp, *, traces: Traces = NO_TRACES) -> None:
         self._app = app
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -33,5 +41,7 @@ class RequestIds:
                 message["headers"] = [*message.get("headers", ()), (_NAME, request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        trace_id = self._traces.trace_id()
+        ids = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
+        with bound(**ids):
             await self._app(scope, receive, send_with_id)

@@ -29,6 +29,7 @@ _MOST_WAITING = 8
 #: Answers that are written at a time, each with a thread of its own.
 MOST_STREAMS = 256
 
+Chunk = bytes | memoryview
 #: Writes an answer.
 Write = Callable[[IO[bytes]], None]
 
@@ -46,6 +47,7 @@ class StreamedAnswer(Response):
 
     Args:
         write: Called in a thread; its `FornadaError` becomes the answer if nothing was written yet.
+        size_bytes: What it writes, if that is known.
         media_type: Of the answer.
         filename: Under which a browser saves it.
         background: Runs after it.
@@ -57,6 +59,7 @@ class StreamedAnswer(Response):
         self,
         write: Write,
         *,
+        size_bytes: int | None = None,
         media_type: str,
         filename: str,
         background: BackgroundTask | None = None,
@@ -65,10 +68,13 @@ class StreamedAnswer(Response):
         self.status_code = HTTPStatus.OK
         self.media_type = media_type
         self.background = background
+        # With its size, an answer is sent without a copy of each chunk.
+        size = {} if size_bytes is None else {"Content-Length": str(size_bytes)}
         self.init_headers(
             {
                 "Content-Disposition": f'attachment; filename="{filename}"',
                 "X-Content-Type-Options": "nosniff",
+                **size,
             }
         )
 
@@ -133,7 +139,7 @@ class _Pipe:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._chunks: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self._chunks: asyncio.Queue[Chunk | Exception] = asyncio.Queue()
         self._room = threading.Semaphore(_MOST_WAITING)
         self._is_abandoned = False
         self._buffer = bytearray()
@@ -171,10 +177,11 @@ class _Pipe:
         if self._buffer:
             self._pass_on(bytes(self._buffer))
             self._buffer.clear()
-        # One copy of what may be a whole shard, a chunk at a time.
         view = memoryview(data).cast("B")
         for start in range(0, size_bytes, _CHUNK_BYTES):
-            self._pass_on(bytes(view[start : start + _CHUNK_BYTES]))
+            chunk = view[start : start + _CHUNK_BYTES]
+            # What nobody can change, as what came from the store, is sent as it is.
+            self._pass_on(chunk if view.readonly else bytes(chunk))
         return size_bytes
 
     def tell(self) -> int:
@@ -187,7 +194,7 @@ class _Pipe:
     def close(self) -> None:
         """Nothing: others may write on."""
 
-    async def next_chunk(self, gone: "asyncio.Task[None]") -> bytes:
+    async def next_chunk(self, gone: "asyncio.Task[None]") -> Chunk:
         """The next bytes; none at the end.
 
         Raises:
@@ -216,13 +223,13 @@ class _Pipe:
         for _ in range(2):
             self._room.release()
 
-    def _pass_on(self, chunk: bytes) -> None:
+    def _pass_on(self, chunk: Chunk) -> None:
         self._room.acquire()
         if self._is_abandoned:
             raise ReaderGoneError
         self._tell(chunk)
 
-    def _tell(self, chunk: bytes | Exception) -> None:
+    def _tell(self, chunk: Chunk | Exception) -> None:
         try:
             self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
         except RuntimeError:

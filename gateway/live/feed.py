@@ -11,10 +11,10 @@ from fornada.logs import get_logger
 from fornada.ranges import to_ranges
 from fornada.repeated import Repeated
 from gateway.api.job_document import JobDocument
+from producer.following.looking import Look
+from producer.following.waiting import AsyncJobWatch, Due
 from producer.job import Job
 from producer.listing.shards import ShardState, ended_states, open_states
-from producer.looking import Look
-from producer.waiting import AsyncJobWatch, Due
 
 log = get_logger(__name__)
 

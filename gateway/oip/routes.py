@@ -172,6 +172,7 @@ async def infer(request: Request) -> Response:
 DIRECT = DirectPath(
     re.compile(r"/v2/models/(?P<model>[^/]+)(/versions/(?P<version>[0-9]{1,9}))?/infer"),
     with_errors(infer),
+    "/v2/models/{model}/infer",
 )
 
 

@@ -15,6 +15,8 @@ from standardwebhooks import Webhook
 from fornada import __version__
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import BrokerError, JobNotFoundError
+from fornada.events import SILENT, Events
+from fornada.events.serving import WebhookCalled
 from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
@@ -107,6 +109,7 @@ class Deliveries:
         calls: Calls.
         secrets: Opens the secrets.
         holder: This gateway's name.
+        events: Hears of each call.
         clock: The time.
     """
 
@@ -119,6 +122,7 @@ class Deliveries:
         calls: WebhookCalls,
         secrets: WebhookSecrets,
         holder: str,
+        events: Events = SILENT,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._outbox = outbox
@@ -127,6 +131,7 @@ class Deliveries:
         self._calls = calls
         self._secrets = secrets
         self._holder = holder
+        self._events = events
         self._clock = clock
         self._lock = threading.Lock()
         self._calling: Counter[str] = Counter()
@@ -206,23 +211,27 @@ class Deliveries:
         except (WebhookCallError, WebhookRefusedError) as exc:
             log.debug("webhook not called", job_id=webhook.job_id, why=str(exc))
             return Attempt(at=at, error=exc.public_text[:500])
-        return Attempt(at=at, status=status)
+        moved = 300 <= status < 400  # noqa: PLR2004 - HTTP
+        return Attempt(at=at, status=status, error="redirects are not followed" if moved else None)
 
     def _note(self, webhook: JobWebhook, attempt: Attempt) -> Left | datetime:
         """Write how the attempt went."""
         facts = {"job_id": webhook.job_id, "webhook_id": webhook.id, "tries": webhook.tries + 1}
         if attempt.is_delivered:
             log.info("webhook delivered", **facts)
+            self._events.tell(WebhookCalled(result="delivered"))
             self._outbox.settle(webhook.attempted(attempt, "delivered", None))
             return Left.NOTHING
         why = attempt.error or f"answered {attempt.status}"
         if attempt.status == HTTPStatus.GONE or webhook.tries >= len(RETRY_AFTER_S):
             is_gone = attempt.status == HTTPStatus.GONE
             log.warning("webhook given up", **facts, why=why)
+            self._events.tell(WebhookCalled(result="gone" if is_gone else "given_up"))
             self._outbox.settle(webhook.attempted(attempt, "gone" if is_gone else "given up", None))
             return Left.NOTHING
         spread = random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - no secret
         next_at = attempt.at + timedelta(seconds=RETRY_AFTER_S[webhook.tries] * spread)
         log.warning("webhook not delivered", **facts, why=why, again_at=f"{next_at:%FT%TZ}")
+        self._events.tell(WebhookCalled(result="retrying"))
         self._outbox.put(webhook.attempted(attempt, "retrying", next_at))
         return next_at

@@ -28,7 +28,7 @@ State = Literal["waiting", "retrying", "delivered", "gone", "given up"]
 
 
 class Attempt(Record):
-    """One call of a webhook: the status of the answer, or why there was none."""
+    """One call of a webhook: the status of the answer, or why it was not delivered."""
 
     at: AwareDatetime
     status: int | None = None

@@ -8,6 +8,7 @@ from typing import Self
 
 from fornada.coordination.interface import Coordination
 from fornada.errors import JobNotFinishedError
+from fornada.events import SILENT, Events
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.settings import Settings
@@ -49,7 +50,14 @@ class Webhooks:
         self.dispatcher = dispatcher
 
     @classmethod
-    def of(cls, settings: Settings, *, objects: ObjectStore, coordination: Coordination) -> Self:
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        objects: ObjectStore,
+        coordination: Coordination,
+        events: Events = SILENT,
+    ) -> Self:
         """The webhooks of the deployment that `settings` name."""
         outbox = Outbox(objects=objects)
         sealing = WebhookSecrets(DeploymentKeys.from_settings(settings))
@@ -61,6 +69,7 @@ class Webhooks:
             calls=WebhookCalls(addresses),
             secrets=sealing,
             holder=f"{socket.gethostname()}-{secrets.token_hex(4)}",
+            events=events,
         )
         dispatcher = WebhookDispatcher(outbox=outbox, deliveries=deliveries, jobs=coordination)
         return cls(outbox=outbox, secrets=sealing, addresses=addresses, dispatcher=dispatcher)

@@ -1,7 +1,7 @@
 """The client for event loops: calls take no thread each, and nothing blocks the loop."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Self
@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from fornada.calls.frames import AnswerFrame
 from fornada.coordination.worker_board.interface import WorkerReport
+from fornada.figures.drift import Drift
 from fornada.formats.images import DecoderPool
 from fornada.settings import Settings
 from model_store.images import ImageOptions
@@ -212,7 +213,9 @@ class AsyncClient:
             )
         answer = None
         if items.columns:
-            answer = await self._answer(items, manifest, timeout_s)
+            about = {"fornada.model": str(manifest)}
+            with self._client.traces.span("predict", kind="client", attributes=about):
+                answer = await self._answer(items, manifest, timeout_s)
         if answer is not None and answer.file_bytes > _LARGE_BYTES:
             return await self._readers.run(CallResult.of, answer, items, model=manifest)
         return CallResult.of(answer, items, model=manifest)
@@ -265,13 +268,16 @@ class AsyncClient:
         """
         return self._as_job(await self._threads.run(self._client.resume, job_id))
 
-    async def retry_failed(self, job_id: str) -> AsyncJob:
-        """As `Client.retry_failed`.
+    async def retry_failed(
+        self, job_id: str, *, admit: Callable[[int], None] | None = None
+    ) -> AsyncJob:
+        """As `Client.retry_failed`."""
+        retry = self._client.retry_failed
+        return self._as_job(await self._threads.run(retry, job_id, admit=admit))
 
-        Raises:
-            FornadaError: As `Client.retry_failed`.
-        """
-        return self._as_job(await self._threads.run(self._client.retry_failed, job_id))
+    async def drift(self, job_id: str, *, against: str | None = None) -> Drift:
+        """As `Client.drift`."""
+        return await self._threads.run(self._client.drift, job_id, against=against)
 
     async def verify(
         self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
@@ -286,11 +292,7 @@ class AsyncClient:
         return await self.verification(job_id, again.id)
 
     async def begin_verification(self, job_id: str, *, sample: int = 16) -> AsyncJob:
-        """As `Client.begin_verification`.
-
-        Raises:
-            FornadaError: As `Client.begin_verification`.
-        """
+        """As `Client.begin_verification`."""
         begin = self._client.begin_verification
         return self._as_job(await self._threads.run(begin, job_id, sample=sample))
 

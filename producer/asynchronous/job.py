@@ -9,13 +9,13 @@ from typing import Any
 from fornada.errors import WaitTimeoutError
 from fornada.jobs.manifest import JobManifest
 from producer.asynchronous.threads import Threads
+from producer.following.waiting import AsyncJobWatch, Due
 from producer.item_results import ShardResult
 from producer.job import Job
 from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.options import check_seconds
 from producer.results import Results
-from producer.waiting import AsyncJobWatch, Due
 
 
 class AsyncJob:

@@ -48,6 +48,8 @@ class Call:
     #: When nobody waits any more, by the monotonic clock.
     due_s: float
     expected: Expected
+    #: The span that waits for it.
+    traceparent: str | None = None
 
     @classmethod
     def of(
@@ -109,7 +111,9 @@ class Call:
             raise UsageError(
                 f"{self.item_count} items as {kind} cannot be sent in a call; submit them as a job"
             ) from exc
-        return request_frame(header, items, deployment_keys=deployment_keys)
+        return request_frame(
+            header, items, deployment_keys=deployment_keys, traceparent=self.traceparent
+        )
 
 
 def _sent(columns: Sequence[Column], takes: Sequence[InputTensor]) -> Array | bytes:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 
 from fornada.calls.frames import AnswerFrame
 from fornada.calls.interface import CallChannel
@@ -26,6 +27,7 @@ from fornada.logs import get_logger
 from fornada.records import ModelPin
 from fornada.repeated import Repeated
 from fornada.tensors import InputTensor
+from fornada.tracing.interface import NO_TRACES, Traces
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.calls.answers import error_of
 from producer.calls.call import Call, Expected
@@ -55,14 +57,21 @@ class PredictCalls:
         channel: Carries calls to the workers.
         queue: The workers' queue.
         deployment_keys: Sign calls and verify answers.
+        traces: Whose span a call belongs to.
     """
 
     def __init__(
-        self, *, channel: CallChannel, queue: str, deployment_keys: DeploymentKeys = NO_KEYS
+        self,
+        *,
+        channel: CallChannel,
+        queue: str,
+        deployment_keys: DeploymentKeys = NO_KEYS,
+        traces: Traces = NO_TRACES,
     ) -> None:
         self._channel = channel
         self._queue = queue
         self._keys = deployment_keys
+        self._traces = traces
         self._begin()
 
     def predict(
@@ -175,6 +184,7 @@ class PredictCalls:
             self._begin()
         call_id = f"{next(self._call_numbers) % _CALL_IDS:032x}"
         call = Call.of(columns, takes, pin, call_id=call_id, timeout_s=timeout_s, expected=expected)
+        call = replace(call, traceparent=self._traces.traceparent())
         with self._lock:
             if self._closed:
                 raise UsageError("the client is closed; create another one")

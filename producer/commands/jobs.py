@@ -6,6 +6,7 @@ import click
 
 from fornada.commands.output import JSON_OPTION, print_json, print_table, say, text_stdout
 from fornada.trust.printable import printable_json
+from producer.commands.drift import drift
 from producer.commands.opening import client_from_env, own_client_from_env
 from producer.commands.options import JOB_ARGUMENT, RAW_OPTION, TIMEOUT_OPTION
 from producer.commands.results import results
@@ -23,6 +24,7 @@ def jobs() -> None:
 
 
 jobs.add_command(results)
+jobs.add_command(drift)
 
 
 @jobs.command("list")
@@ -59,6 +61,8 @@ def list_jobs(limit: int, as_json: bool) -> None:  # noqa: FBT001 - click passes
 @JSON_OPTION
 def show(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Show a job's state: items, shards, attempts, times, and why shards are dead.
+
+    Of an ended job also CPU time, bytes, cost, and what was predicted how surely.
 
     Example: fornada jobs show 20261123T154100-9f2c1e07ab
     """

@@ -5,6 +5,7 @@ import os
 from fornada import logs
 from fornada.errors import UsageError
 from fornada.settings import Settings
+from fornada.tracing.export import export_traces
 from producer.client import Client
 from producer.remote.client import RemoteClient
 from producer.remote.gateway import Gateway
@@ -53,4 +54,5 @@ def own_client_from_env(command: str) -> Client:
 def _settings() -> Settings:
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
+    export_traces(settings, service="fornada")
     return settings

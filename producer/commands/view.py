@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fornada.commands.output import console, print_json, print_table
 from fornada.errors import JobFailedError
+from fornada.figures.shown import PredictedFigures
 from fornada.logs import get_logger
 from producer.inputs.interface import LeftOut
 from producer.job import Job
@@ -22,6 +23,8 @@ log = get_logger(__name__)
 
 #: Dead shards that a table lists.
 _DEAD_SHOWN = 10
+#: Classes that it lists, those of the most items.
+_CLASSES_SHOWN = 10
 
 
 def watch(job: Job | RemoteJob, *, timeout_s: float | None) -> JobStatus:
@@ -149,8 +152,42 @@ def _rows(status: JobStatus) -> dict[str, str | None]:
         "rate": f"{status.items_per_s:,.0f} items/s" if status.items_per_s else None,
         "left": f"about {status.eta_s:,.0f} s" if status.eta_s else None,
         "reason": status.reason,
+        **_figures(status),
         **{f"tag {key}": value for key, value in status.tags.items()},
     }
+
+
+def _figures(status: JobStatus) -> dict[str, str | None]:
+    """What an ended job took and predicted."""
+    found = status.figures
+    if found is None:
+        # Of a job without any outcome there is nothing to know.
+        return {"cpu time": "unknown" if status.ended and status.shards_done else None}
+    some = "" if found.shards == status.shards else f", of {found.shards} shards"
+    rows: dict[str, str | None] = {
+        "cpu time": f"{found.cpu_s:,.2f} s{some}",
+        "bytes": f"{found.bytes_in:,} in, {found.bytes_out:,} out",
+        "cost": None if found.cost is None else f"{found.cost:,.6g}",
+    }
+    for output in found.predicted:
+        of = f" of {output.output}" if len(found.predicted) > 1 else ""
+        rows[f"classes{of}"] = _classes(output)
+        rows[f"confidence{of}"] = _confidence(output)
+    return rows
+
+
+def _classes(output: PredictedFigures) -> str | None:
+    found = sorted((each for each in output.classes if each.items), key=lambda each: -each.items)
+    text = ", ".join(f"{each.name} {each.items:,}" for each in found[:_CLASSES_SHOWN])
+    rest = len(found) - _CLASSES_SHOWN
+    return f"{text}, and {rest} more, see --json" if rest > 0 else text
+
+
+def _confidence(output: PredictedFigures) -> str | None:
+    if output.mean_confidence is None:
+        return None
+    deciles = " ".join(f"{each:.3f}" for each in output.confidence_deciles)
+    return f"mean {output.mean_confidence:.3f}, deciles {deciles}"
 
 
 def _ignored(status: JobStatus) -> str | None:

@@ -46,6 +46,8 @@ class Format:
 
     #: Writes all results, a shard at a time.
     write: Callable[[Export, IO[bytes]], None]
+    #: The size of the file, where that is known before.
+    size_bytes: Callable[[Export], int] | None = None
     #: Whether it is text, which may go to standard output.
     is_text: bool = False
     #: Whether it has a row for each item; otherwise it has the outputs as arrays.

@@ -11,12 +11,13 @@ from fornada.coordination.job_index.interface import JobIndex, Position
 from fornada.errors import JobNotFoundError, MessageError
 from fornada.jobs.ids import submitted_at
 from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import JobState
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.records import now
 from producer.job import Job
-from producer.job_status import JobStatus
+from producer.job_status import JobStatus, unreadable_status
 
 log = get_logger(__name__)
 
@@ -39,6 +40,12 @@ class JobFilter:
     tag: tuple[str, str] | None = None
     queue: str | None = None
 
+    @property
+    def takes_unreadable(self) -> bool:
+        """Whether jobs are wanted of which nothing can be read."""
+        asked = (self.model, self.tag, self.queue)
+        return self.state in {None, JobState.UNREADABLE} and asked == (None, None, None)
+
     def takes_manifest(self, manifest: JobManifest) -> bool:
         """Whether a job is wanted, whatever its state."""
         if self.tag is not None and manifest.tags.get(self.tag[0]) != self.tag[1]:
@@ -53,7 +60,8 @@ class JobFilter:
 class FoundJob(NamedTuple):
     """A job and its state now."""
 
-    job: Job
+    #: `None` of a job that is UNREADABLE.
+    manifest: JobManifest | None
     status: JobStatus
 
 
@@ -107,7 +115,7 @@ class JobPages:
             listed = self.index.jobs_before(before, owner=owner, count=count)
         if listed is None:
             # Redis was emptied, and no reconciler has listed the store yet.
-            places = (Position.of(m.job_id, m.created_at) for m in self._newest_manifests())
+            places = (place for place, of in self._newest() if owner in {None, of})
             listed = sorted(place for place in places if before is None or place < before)
             listed = listed[: -count - 1 : -1]
         return listed
@@ -119,42 +127,48 @@ class JobPages:
         try:
             manifest = self.manifest_of(place.job_id)
         except MessageError as exc:
-            log.warning("job left out of a page", job_id=place.job_id, error=str(exc))
-            return None
+            log.warning("listed job not readable", job_id=place.job_id, error=str(exc))
+            if not wanted.takes_unreadable:
+                return None
+            return FoundJob(None, unreadable_status(place.job_id, str(exc), created_at=place.at))
         except JobNotFoundError:
             if wanted.owner is not None and _age(place) > _NEVER_SUBMITTED:
                 self.index.forget_owned(wanted.owner, place.job_id)
             return None
         if not wanted.takes_manifest(manifest):
             return None
-        job = self.as_job(manifest)
-        status = job.status()
-        return FoundJob(job, status) if wanted.state in {None, status.state} else None
+        status = self.as_job(manifest).status()
+        return FoundJob(manifest, status) if wanted.state in {None, status.state} else None
 
     def _restore_owners(self) -> None:
         """List the jobs of every owner, as the store has them."""
         owned: dict[str, dict[str, datetime]] = {}
-        for manifest in self._newest_manifests():
-            if manifest.owner is not None:
-                owned.setdefault(manifest.owner, {})[manifest.job_id] = manifest.created_at
+        for place, owner in self._newest():
+            if owner is not None:
+                owned.setdefault(owner, {})[place.job_id] = place.at
         self.index.restore_owned(owned)
         log.info("jobs listed by owner from the store", owners=len(owned))
 
-    def _newest_manifests(self) -> Iterator[JobManifest]:
-        """The manifests of the newest jobs, and of all whose ids do not say when they came."""
+    def _newest(self) -> Iterator[tuple[Position, str | None]]:
+        """The newest jobs, and all whose ids do not say when they came; with their owners."""
         job_ids = self.jobs.job_ids()
         generated = [job_id for job_id in job_ids if submitted_at(job_id) is not None]
         own = sorted(set(job_ids) - set(generated))
-        for manifest in in_parallel(self._manifest, [*own, *generated[-NEWEST_JOBS:]]):
-            if manifest is not None:
-                yield manifest
+        for found in in_parallel(self._placed, [*own, *generated[-NEWEST_JOBS:]]):
+            if found is not None:
+                yield found
 
-    def _manifest(self, job_id: str) -> JobManifest | None:
+    def _placed(self, job_id: str) -> tuple[Position, str | None] | None:
         try:
-            return self.jobs.manifest(job_id)
-        except (JobNotFoundError, MessageError):
+            manifest = self.jobs.manifest(job_id)
+        except JobNotFoundError:
             return None
+        except MessageError:
+            # Whose it is, it does not say.
+            at = self.jobs.manifest_written_at(job_id)
+            return None if at is None else (Position.of(job_id, at), None)
+        return Position.of(job_id, manifest.created_at), manifest.owner
 
 
 def _age(place: Position) -> timedelta:
-    return timedelta(milliseconds=now().timestamp() * 1e3 - place.at_ms)
+    return now() - place.at

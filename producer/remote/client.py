@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import TypeAdapter
+
 from fornada import keys
 from fornada.errors import JobNotFoundError, UsageError
+from fornada.figures.drift import Drift
 from model_store.images import ImageOptions
 from producer.inputs.interface import LocalFiles, StoredImages
 from producer.inputs.paths import find_files
@@ -22,6 +25,7 @@ from producer.remote.upload import MultipartBody, Part
 from producer.upkeep.backlog import Backlog, WorkCount
 from producer.upkeep.verification import Difference, Verification
 
+_DRIFT = TypeAdapter(Drift)
 _PAGE = 200
 _MOST_KEY_CHARACTERS = 256
 #: Kind of a file -> what its bytes are, as a body.
@@ -181,6 +185,12 @@ class RemoteClient:
             first_difference=None if first is None else Difference(**first),
             engines=None if found["engines"] is None else tuple(found["engines"]),
         )
+
+    def drift(self, job_id: str, *, against: str | None = None) -> Drift:
+        """As `Client.drift`."""
+        other = None if against is None else self.job(against).id
+        found = self._gateway.get(f"/v1/jobs/{self.job(job_id).id}/drift", {"against": other})
+        return _DRIFT.validate_python(found)
 
     def _post_to(self, job_id: str, action: str) -> RemoteJob:
         document = self._gateway.post(f"/v1/jobs/{self.job(job_id).id}/{action}")

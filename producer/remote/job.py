@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from fornada.errors import WaitTimeoutError
+from fornada.figures.shown import Figures
 from fornada.jobs.outcome import JobState
 from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.remote.gateway import Gateway, GatewayError, Query, SilentError, split_lines
 
+_FIGURES: TypeAdapter[Figures | None] = TypeAdapter(Figures | None)
 _FIRST_POLL_S = 0.1
 _LAST_POLL_S = 2.0
 #: How long a gateway may not be reached while somebody waits.
@@ -165,6 +169,7 @@ def status_of(document: dict[str, Any]) -> JobStatus:
         shards_waiting=shards["waiting"],
         attempts=document["attempts"],
         orientations_ignored=document["orientations_ignored"],
+        figures=_FIGURES.validate_python(document.get("figures")),
         created_at=datetime.fromisoformat(document["created_at"]),
         started_at=_moment(document["started_at"]),
         ended_at=_moment(document["ended_at"]),

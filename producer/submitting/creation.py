@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fornada.coordination.interface import OpenJobs
 from fornada.coordination.job_index.interface import JobIndex
+from fornada.coordination.trace_links.interface import TraceLinks
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.ids import ContentAddressedManifest, message_for
@@ -18,12 +19,13 @@ from fornada.parallel import in_context
 from fornada.queue.interface import Sender
 from fornada.queue.message import MAX_BUNDLE, ShardMessage
 from fornada.settings import Settings
+from fornada.tracing.interface import NO_TRACES, Traces
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 
 log = get_logger(__name__)
 
 
-class SubmittedJobs(OpenJobs, JobIndex, Protocol):
+class SubmittedJobs(OpenJobs, JobIndex, TraceLinks, Protocol):
     """What a new job is noted in."""
 
 
@@ -48,6 +50,7 @@ class JobCreator:
     settings: Settings
     bucket: BucketCheck
     deployment_keys: DeploymentKeys = NO_KEYS
+    traces: Traces = NO_TRACES
 
     def existing(self, job_id: str) -> JobManifest | None:
         """The manifest of the job with this id, if there is one."""
@@ -70,6 +73,7 @@ class JobCreator:
         self.bucket.check_once()
         self.coordination.open_job(manifest.job_id, new=new)
         self._note_owners([manifest])
+        self._note_trace([manifest.job_id])
         created = self.jobs.create(manifest)
         if created is manifest:
             self.enqueue(manifest, range(len(manifest.shards)))
@@ -84,10 +88,12 @@ class JobCreator:
         try:
             queued = self.coordination.queue_length(self.settings.queue)
             first = shards[: max(0, self.settings.enqueue_window - queued)]
-            self.coordination.mark_enqueued(job_id, first)
+            if not self.coordination.mark_enqueued(job_id, first):
+                return
             self.sender.enqueue(
                 (ShardMessage(job_id=job_id, shard=shard) for shard in first),
                 together=MAX_BUNDLE if manifest.is_small else 1,
+                traces=self._traces_of([job_id]),
             )
         except BrokerError as exc:
             # The manifest is stored, so the job is accepted; the reconciler enqueues it.
@@ -119,6 +125,7 @@ class JobCreator:
             window=self.settings.enqueue_window,
         )
         self._note_owners([job.manifest for job in jobs])
+        self._note_trace([job.manifest.job_id for job in jobs])
         failed = self._write(jobs)
         if has_room:
             self._enqueue_small([job for job in jobs if job.manifest.job_id not in failed])
@@ -132,6 +139,16 @@ class JobCreator:
                 owned.setdefault(manifest.owner, {})[manifest.job_id] = manifest.created_at
         for owner, submitted in owned.items():
             self.coordination.note_owned(owner, submitted)
+
+    def _note_trace(self, job_ids: Sequence[str]) -> None:
+        """Note what submits the jobs, for whoever enqueues the rest of them."""
+        traceparent = self.traces.traceparent()
+        if traceparent is not None:
+            self.coordination.note_trace(job_ids, traceparent)
+
+    def _traces_of(self, job_ids: Sequence[str]) -> dict[str, str]:
+        traceparent = self.traces.traceparent()
+        return {} if traceparent is None else dict.fromkeys(job_ids, traceparent)
 
     def _write(self, jobs: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
         if len(jobs) == 1:
@@ -156,6 +173,7 @@ class JobCreator:
             for shard in range(len(job.manifest.shards))
         )
         try:
-            self.sender.enqueue(messages, together=MAX_BUNDLE)
+            traces = self._traces_of([job.manifest.job_id for job in created])
+            self.sender.enqueue(messages, together=MAX_BUNDLE, traces=traces)
         except BrokerError as exc:
             log.warning("jobs accepted, enqueued later", jobs=len(created), error=str(exc))

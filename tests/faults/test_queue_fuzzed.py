@@ -48,10 +48,10 @@ FOREIGN = {
 
 def test_documented_envelopes_are_messages_and_nothing_of_their_headers_survives() -> None:
     for name, foreign in FOREIGN.items():
-        messages = open_envelope(json.dumps(foreign).encode())
+        messages, _traceparent = open_envelope(json.dumps(foreign).encode())
         anew = json.loads(new_envelope(messages, queue="q"))
 
-        assert [MESSAGE] == messages == open_envelope(json.dumps(anew).encode()), name
+        assert [MESSAGE] == messages == open_envelope(json.dumps(anew).encode()).messages, name
         assert {"lang", "task", "id", "root_id", "argsrepr", "kwargsrepr"} == set(anew["headers"])
         assert foreign["headers"]["id"] != anew["headers"]["id"]
         assert foreign["properties"]["delivery_tag"] != anew["properties"]["delivery_tag"]
@@ -69,8 +69,25 @@ def test_a_bundle_of_the_largest_messages_fits() -> None:
     raw = json.dumps(envelope(largest.model_dump(mode="json", exclude_none=True))).encode()
 
     assert len(raw) < MAX_ENVELOPE_BYTES
-    assert [largest] == open_envelope(raw)
-    assert [MESSAGE] * MAX_BUNDLE == open_envelope(new_envelope([MESSAGE] * MAX_BUNDLE, queue="q"))
+    assert [largest] == open_envelope(raw).messages
+    most = [MESSAGE] * MAX_BUNDLE
+    assert most == open_envelope(new_envelope(most, queue="q")).messages
+
+
+def test_a_traceparent_goes_on_and_what_is_none_is_left_out() -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    zeros = "00-" + "0" * 32 + traceparent[35:]
+    others = [None, "", traceparent[:-1], traceparent + "\n", traceparent.upper(), zeros]
+    others += ["ff" + traceparent[2:], [traceparent], {"a": traceparent}, 1, "0" * 60_000]
+
+    found = open_envelope(json.dumps(envelope(headers={"traceparent": traceparent})).encode())
+    anew = json.loads(new_envelope(found.messages, queue="q", traceparent=found.traceparent))
+
+    assert ([MESSAGE], traceparent) == found == open_envelope(json.dumps(anew).encode())
+    assert ("q", found) == open_held(json.dumps([anew, "", "q"]).encode())
+    for other in others:
+        raw = json.dumps(envelope(headers={"traceparent": other})).encode()
+        assert ([MESSAGE], None) == open_envelope(raw), other
 
 
 def test_anything_else_is_refused_with_a_reason_that_shows_no_value() -> None:
@@ -87,7 +104,7 @@ def test_anything_else_is_refused_with_a_reason_that_shows_no_value() -> None:
 def test_an_element_beyond_the_size_is_not_parsed() -> None:
     whole = json.dumps(envelope())
 
-    assert [MESSAGE] == open_envelope(whole.ljust(MAX_ENVELOPE_BYTES).encode())
+    assert [MESSAGE] == open_envelope(whole.ljust(MAX_ENVELOPE_BYTES).encode()).messages
     with pytest.raises(MessageError, match=f"more than {MAX_ENVELOPE_BYTES}"):
         open_envelope(whole.ljust(MAX_ENVELOPE_BYTES + 1).encode())
 
@@ -95,9 +112,12 @@ def test_an_element_beyond_the_size_is_not_parsed() -> None:
 @given(raw=ELEMENTS)
 @FUZZED
 def test_whatever_lies_on_the_queue_is_messages_or_refused(raw: bytes) -> None:
-    messages = obeyed(lambda: open_envelope(raw), MessageError)
+    found = obeyed(lambda: open_envelope(raw), MessageError)
 
-    assert messages is None or messages == open_envelope(new_envelope(messages, queue="q"))
+    assert (
+        found is None
+        or found.messages == open_envelope(new_envelope(found.messages, queue="q")).messages
+    )
 
 
 @given(raw=ELEMENTS, queue=st.sampled_from(["fornada", "fornada:unacked", "", "a/b", None, 1, []]))
@@ -120,7 +140,7 @@ def test_taken_messages_are_read_as_kombu_files_them() -> None:
 
     held = json.dumps([whole, "", "other"]).encode()
 
-    assert ("other", [MESSAGE]) == open_held(held)
+    assert ("other", ([MESSAGE], None)) == open_held(held)
     for queue in ("fornada:unacked", "unacked index", "", None, ["other"]):
         with pytest.raises(MessageError):
             open_held(json.dumps([whole, "", queue]).encode())

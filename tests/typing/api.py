@@ -15,6 +15,8 @@ from producer import (
     AsyncClient,
     AsyncJob,
     Client,
+    Drift,
+    Figures,
     FornadaError,
     InputError,
     ItemBlock,
@@ -93,11 +95,13 @@ def look(client: Client) -> None:
         assert_type(status.ended_at, datetime | None)
         assert_type(status.items_per_s, float | None)
         assert_type(status.tags, dict[str, str])
+        assert_type(status.figures, Figures | None)
 
     for status in client.jobs():
         show(status)
     job = client.job("night")
     job.wait(on_progress=show)
+    assert_type(client.drift("night", against="the-night-before"), Drift)
     for part in job.shard_results(partial=True):
         assert_type(part, ShardResult)
         assert_type(part.errors, dict[int, str])

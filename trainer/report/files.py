@@ -1,12 +1,14 @@
 """The files of a training report: the page, and its figures beside it."""
 
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from fornada import keys
+from fornada.figures.predictions import predicted_by
+from fornada.figures.reference import Reference
 from fornada.formats.rows import Rows
 from fornada.tensors import BINARY_CLASSES, THRESHOLD_KINDS, OutputTensor
 from model_store.engines.keras_setup import import_keras
@@ -41,7 +43,9 @@ _TEST_TILE_ITEMS = 256
 
 
 def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
-    """The files of the report on a fitted model; none where nothing is known of its quality.
+    """The files of the report on a fitted model, and what it predicts for its test items.
+
+    None where nothing is known of its quality.
 
     Raises:
         InputError: Items, targets and outputs do not fit together.
@@ -50,7 +54,7 @@ def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
     tested = _tested(fitted, draft)
     if not tested and not fitted.history:
         return {}
-    return report_files(
+    report = report_files(
         ReportMaterial(
             draft=draft,
             layers=layer_rows(fitted.model),
@@ -59,6 +63,16 @@ def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
             best_epoch=fitted.best_epoch,
         )
     )
+    return {**report, **_reference(tested, draft)}
+
+
+def _reference(tested: Mapping[str, Outcome], draft: ModelDraft) -> dict[str, bytes]:
+    found = {
+        output.name: predicted_by(tested[output.name].outputs, output)
+        for output in draft.outputs
+        if output.name in tested
+    }
+    return Reference.files({name: each for name, each in found.items() if each is not None})
 
 
 def report_files(material: ReportMaterial) -> dict[str, bytes]:

@@ -147,6 +147,7 @@ class PredictServer:
                         call_count=len(fitting),
                         row_count=sum(call.header.item_count for call, _ in fitting),
                         duration_s=time.monotonic() - began_s,
+                        traceparents=tuple(c.traceparent for c, _ in fitting if c.traceparent),
                     )
                 )
                 return [*answered, *others]

@@ -126,6 +126,7 @@ class Commits:
             ShardFinished(
                 job_id=outcome.job_id,
                 shard=outcome.shard,
+                attempt=outcome.attempt,
                 model=manifest.model,
                 status=outcome.status,
                 item_count=outcome.item_count,

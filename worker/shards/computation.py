@@ -231,7 +231,8 @@ class _Stopwatch:
 
     def lap(self, stage: Stage, *, until_s: float | None = None) -> float:
         """Seconds since the last lap, which `stage` took; it ended now, or at `until_s`."""
-        last_s, self._last_s = self._last_s, until_s or time.monotonic()
+        now_s = time.monotonic()
+        last_s, self._last_s = self._last_s, until_s or now_s
         duration_s = self._last_s - last_s
         self._events.tell(
             StageEnded(
@@ -239,6 +240,7 @@ class _Stopwatch:
                 duration_s=duration_s,
                 shard_count=self._shard_count,
                 item_count=self._item_count,
+                ago_s=now_s - self._last_s,
             )
         )
         return duration_s

@@ -1,7 +1,7 @@
 """Jobs by time of submission, of all owners and of one, a page at a time. All of it may be lost."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 
@@ -15,6 +15,11 @@ class Position(NamedTuple):
     def of(cls, job_id: str, at: datetime) -> "Position":
         """Of a job that was submitted then."""
         return cls(round(at.timestamp() * 1e3), job_id)
+
+    @property
+    def at(self) -> datetime:
+        """When it was submitted."""
+        return datetime.fromtimestamp(self.at_ms / 1e3, UTC)
 
 
 class JobIndex(Protocol):

@@ -4,6 +4,9 @@ import time
 from collections.abc import Callable
 
 from fornada.coordination.interface import Beat, Recovery
+from fornada.errors import FornadaError
+from fornada.events import SILENT, Events
+from fornada.events.queues import LeadershipNoted
 from fornada.logs import get_logger
 from fornada.repeated import Repeated
 
@@ -23,9 +26,11 @@ class Leadership:
 
     Args:
         recovery: Redis, for one queue.
+        queue: The queue.
         holder: The name under which this process leads.
         lead_s: How long a leader may show no life.
         lease_s: This process's lease; one that differs from the leader's is logged.
+        events: Hears who leads, when that changes.
         monotonic: This machine's clock, in seconds.
     """
 
@@ -33,12 +38,18 @@ class Leadership:
         self,
         *,
         recovery: Recovery,
+        queue: str,
         holder: str,
         lead_s: float,
         lease_s: float,
+        events: Events = SILENT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recovery = recovery
+        self._queue = queue
+        self._events = events
+        #: Whether this process led when last it could say; `None` before.
+        self.is_leading: bool | None = None
         self._holder = holder
         self._lead_s = lead_s
         self._lease_s = lease_s
@@ -54,6 +65,24 @@ class Leadership:
         Raises:
             BrokerError: Redis cannot be reached.
         """
+        try:
+            leads = self._beat()
+        except FornadaError:
+            self._note(leads=False)
+            raise
+        self._note(leads=leads)
+        return leads
+
+    def end(self) -> None:
+        """Note that this process leads no more, nor stands by."""
+        self._note(leads=None)
+
+    def _note(self, *, leads: bool | None) -> None:
+        if leads is not self.is_leading:
+            self.is_leading = leads
+            self._events.tell(LeadershipNoted(queue=self._queue, leads=leads))
+
+    def _beat(self) -> bool:
         unmoved_s = self._monotonic() - self._seen_at
         led = self._last is not None and self._last.holder == self._holder
         last = self._recovery.beat(

@@ -25,6 +25,8 @@ class OpenJob:
     manifest: JobManifest
     rounds_to_look: int = 0
     look_due_at: float = 0.0
+    #: Shards that had an outcome at the last look.
+    stored: set[int] = field(default_factory=set)
     #: Its lost shards were enqueued before, without a look at the store.
     was_lost: bool = False
     #: Shards that were seen enqueued or leased, or that the leader enqueued.
@@ -66,7 +68,10 @@ class Looks:
         if final is not None:
             self._recovery.end_jobs({job_id: final.state})
             return True
-        done = self._jobs.outcome_shards(job_id, shard_count=len(manifest.shards))
+        count = len(manifest.shards)
+        done = self._jobs.outcome_shards(job_id, shard_count=count, known=job.stored)
+        # Where an outcome is gone by the time that it is read, the next look lists all.
+        job.stored = done if len(done) < count else set()
         self._recovery.restore_done(job_id, done)
         # Outcomes come first, so what Redis said before this look was not said by a worker.
         invented = progress.done - done

@@ -88,9 +88,11 @@ class Reconciler:
         self._monotonic = monotonic
         self._leadership = Leadership(
             recovery=recovery,
+            queue=settings.queue,
             holder=holder,
             lead_s=max(5.0, 3 * settings.reconcile_interval_s),
             lease_s=settings.lease_s,
+            events=events,
             monotonic=monotonic,
         )
         # So many that no step is cut while all is well.
@@ -126,6 +128,12 @@ class Reconciler:
         """Stop after the current round."""
         self._stop.set()
         self._thread.join()
+        self._leadership.end()
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this process leads the queue."""
+        return self._leadership.is_leading is True
 
     def round(self) -> None:
         """One round, if this reconciler leads."""
@@ -162,13 +170,18 @@ class Reconciler:
             known = None if job_id in unclear else triage.lost[job_id]
             try:
                 lost[job_id] = self._reconcile(job_id, queued, known)
+                if job_id in self._open:
+                    self._open[job_id].seen.update(triage.seen.get(job_id, ()))
             except MemoryError:
                 raise
             except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
                 # Its manifest may be another one by now.
                 self._open.pop(job_id, None)
                 self._held_up.leave(job_id, exc)
-        self._sender.enqueue(self._fairly(self._held_up.paced(lost), room=room))
+        paced = self._held_up.paced(lost)
+        waiting = [job_id for job_id in paced if paced[job_id]]
+        traces = self._recovery.traces_of(waiting) if waiting and room else {}
+        self._sender.enqueue(self._fairly(paced, room=room), traces=traces)
 
     def _unclear(self, triage: Triage) -> set[str]:
         """Jobs to look at, as Redis alone does not say enough of them."""
@@ -290,6 +303,9 @@ class Reconciler:
             shards = sorted(lost[job_id])[: room // (len(waiting) - position)]
             if not shards:
                 continue
+            if not self._recovery.mark_enqueued(job_id, shards):
+                # It ended since this round began.
+                continue
             room -= len(shards)
             job = self._open[job_id]
             self._events.tell(
@@ -301,7 +317,5 @@ class Reconciler:
                 )
             )
             job.seen.update(shards)
-            manifest = job.manifest
-            self._recovery.mark_enqueued(job_id, shards)
             for shard in shards:
-                yield message_for(manifest, shard, deployment_keys=self._keys)
+                yield message_for(job.manifest, shard, deployment_keys=self._keys)

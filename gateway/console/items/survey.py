@@ -37,15 +37,6 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClassCount:
-    """How many items have a class."""
-
-    name: str
-    count: int
-    share: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Certainty:
     """How certain the model is of the items that were read."""
 
@@ -63,13 +54,12 @@ class Certainty:
         return np.asarray(self.items[self.labels == self.classes.index(name)], np.int64)
 
     @property
-    def counts(self) -> list[ClassCount]:
-        """Each class, in the model's order."""
+    def counts(self) -> list[tuple[str, int, float]]:
+        """Each class with its items and their share, in the model's order."""
         found = np.bincount(self.labels, minlength=len(self.classes)).tolist()
         total = max(1, len(self.labels))
         return [
-            ClassCount(name=name, count=count, share=count / total)
-            for name, count in zip(self.classes, found, strict=True)
+            (name, count, count / total) for name, count in zip(self.classes, found, strict=True)
         ]
 
 
@@ -111,7 +101,7 @@ class Survey:
     @property
     def is_whole(self) -> bool:
         """Whether nothing was left out."""
-        return self.shards == self.shards_done
+        return self.shards == self.shards_done and self.items == sum(e.items for e in self.seen)
 
 
 class Surveys:

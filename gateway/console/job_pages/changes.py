@@ -1,4 +1,4 @@
-"""What can be done with a job: cancel it, retry what failed, verify it. Each asks first."""
+"""What can be done with a job: cancel it, retry what failed, verify it, call its webhook again."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -74,7 +74,8 @@ def retry_failed(visit: TheJobVisit, deployment: TheDeployment) -> RedirectRespo
     """Run again what failed, as a new job."""
     source = visit.change()
     deployment.webhooks.carry_over(source, retry_id(source.job_id))
-    return _to(f"/jobs/{deployment.client.retry_failed(source.job_id).id}")
+    admit = deployment.quotas.admission(visit.principal)
+    return _to(f"/jobs/{deployment.client.retry_failed(source.job_id, admit=admit).id}")
 
 
 @router.post("/verify", dependencies=[FormChecked])
@@ -106,6 +107,14 @@ def verification(
     except (JobFailedError, IntegrityError) as exc:
         why = exc.public_text
     return visit.render("verification", again=again.status, found=found, why=why)
+
+
+@router.post("/webhook/redeliver", dependencies=[FormChecked])
+def redeliver(visit: TheJobVisit, deployment: TheDeployment) -> RedirectResponse:
+    """Call the webhook once more, at once."""
+    job_id = visit.change().job_id
+    deployment.webhooks.tell_again(job_id)
+    return _to(f"/jobs/{job_id}#webhook")
 
 
 def _to(path: str) -> RedirectResponse:

@@ -43,6 +43,9 @@ def items(visit: TheJobVisit, which: Annotated[Which, Query()]) -> HTMLResponse:
     survey = visit.survey
     if which.order == "uncertain" and survey.certainty is None:
         which = which.model_copy(update={"order": "submitted"})
+    classes = survey.certainty.classes if survey.certainty and which.order == "uncertain" else ()
+    if which.label not in classes:
+        which = which.model_copy(update={"label": ""})
     cards, following, total = _some(visit, which)
     is_later = which.skip > 0 and which.order != "failed"
     return visit.render(

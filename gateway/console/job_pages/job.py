@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
+from fornada.figures.shown import PredictedFigures
 from fornada.jobs.job_inputs import source_of
 from gateway.auth.scopes import Scope
 from gateway.console.items.cards import Card
@@ -37,19 +38,21 @@ def job(
     part = visit.visit.request.query_params.get(PART)
     is_small = len(view.manifest.shards) <= _FEW_SHARDS
     reads = part in READ_PARTS or (part is None and (all or is_small))
-    found = _Found()
+    found, predicted = _Found(), _predicted(visit)
     if reads and visit.visit.viewer.may(Scope.RESULTS_READ):
         found = _read(visit, READ_PARTS if part is None else (part,))
     return visit.render(
         "job",
         view=view,
         source=source_of(view.manifest),
+        webhook=visit.webhook,
         formats=list(FORMATS),
         shard_counts=shard_counts(view),
         reads=reads,
         survey=found.survey,
         failed_cards=found.failed,
-        training_shares=visit.training_shares if found.survey else {},
+        predicted=predicted,
+        training_shares=visit.training_shares if predicted or found.survey else {},
         gallery=found.gallery,
     )
 
@@ -61,6 +64,13 @@ class _Found:
     survey: Survey | None = None
     failed: list[Card] = field(default_factory=list)
     gallery: list[Card] = field(default_factory=list)
+
+
+def _predicted(visit: JobVisit) -> list[PredictedFigures]:
+    """What the end of the job says was predicted, for those who may read results."""
+    figures = visit.view.status.figures
+    may_read = visit.visit.viewer.may(Scope.RESULTS_READ)
+    return figures.predicted if figures is not None and may_read else []
 
 
 def _read(visit: JobVisit, parts: Sequence[str]) -> _Found:

@@ -69,9 +69,9 @@ def listing(
     return visit.render(
         "jobs",
         rows=[
-            (found.status, found.job.manifest.owner)
+            (found.status, None if found.manifest is None else found.manifest.owner)
             for found in page.jobs
-            if principal.may_see(found.job.manifest)
+            if principal.may_see_listed(found.manifest)
         ],
         filters=filters,
         states=list(JobState),

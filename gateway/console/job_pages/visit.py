@@ -8,24 +8,30 @@ from fastapi.responses import HTMLResponse
 
 from fornada.errors import JobNotFoundError
 from fornada.jobs.manifest import JobManifest
+from gateway.auth.callers import TheDeployment
 from gateway.auth.scopes import Scope
 from gateway.console.items.cards import Cards
 from gateway.console.items.survey import Survey, Surveys
 from gateway.console.job_access import TheJobs, View
 from gateway.console.job_pages.training_shares import TrainingShares
 from gateway.console.viewers import TheVisit
+from gateway.webhooks.errors import WebhookNotFoundError
+from gateway.webhooks.outbox import JobWebhook
 
 
 class JobVisit:
     """A request of someone who may see the job."""
 
-    def __init__(self, job_id: str, visit: TheVisit, jobs: TheJobs) -> None:
+    def __init__(
+        self, job_id: str, visit: TheVisit, jobs: TheJobs, deployment: TheDeployment
+    ) -> None:
         state = visit.request.app.state
         self.job_id = job_id
         self.visit = visit
         self.principal = visit.principal
         self.jobs = jobs
         self.cards: Cards = state.cards
+        self._webhooks = deployment.webhooks
         self._surveys: Surveys = state.surveys
         self._training_shares: TrainingShares = state.training_shares
 
@@ -66,6 +72,16 @@ class JobVisit:
     def training_shares(self) -> dict[str, float]:
         """The share of each class among the items that the model learned from, if known."""
         return self._training_shares.of(self.manifest.model)
+
+    @cached_property
+    def webhook(self) -> JobWebhook | None:
+        """Who is told of its end, and how that went; `None` for nobody."""
+        if self.manifest.webhook is None:
+            return None
+        try:
+            return self._webhooks.newest(self.job_id)
+        except WebhookNotFoundError:
+            return None
 
     def change(self) -> JobManifest:
         """The manifest, for those who may change the job.

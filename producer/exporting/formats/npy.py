@@ -1,5 +1,7 @@
 """Results as `.npy`: one array, of the output's dtype [items, *shape of the output]."""
 
+import math
+from io import BytesIO
 from typing import IO, Any
 
 import numpy as np
@@ -16,18 +18,23 @@ def write_npy(export: Export, file: IO[bytes]) -> None:
     Raises:
         UsageError: There are several outputs, or items of strings or of different shapes.
     """
-    if needs_tensor_file(export.gives):
-        outputs = ", ".join(f"{output.name}: {output}" for output in export.gives)
-        raise UsageError(
-            f"npy holds one array of numbers, and {export.model} gives {outputs}; use --format "
-            "npz, safetensors or parquet"
-        )
     # In order, not through a memory map: a map dies of SIGBUS when the disk is full.
-    (output,) = export.gives
-    dtype = np.dtype(output.numpy_dtype).newbyteorder("<")
-    write_npy_header(file, dtype, (export.item_count, *output.fixed_shape))
+    name, dtype, shape = _array_of(export)
+    write_npy_header(file, dtype, shape)
     for part in export.parts:
-        file.write(np.ascontiguousarray(part.outputs[output.name], dtype).data)
+        file.write(np.ascontiguousarray(part.outputs[name], dtype).data)
+
+
+def npy_size_bytes(export: Export) -> int:
+    """The size of what `write_npy` writes.
+
+    Raises:
+        UsageError: As `write_npy`.
+    """
+    _, dtype, shape = _array_of(export)
+    header = BytesIO()
+    write_npy_header(header, dtype, shape)
+    return header.tell() + math.prod(shape) * dtype.itemsize
 
 
 def write_npy_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
@@ -35,3 +42,16 @@ def write_npy_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ..
     descr = npy_format.dtype_to_descr(dtype)
     header = {"descr": descr, "fortran_order": False, "shape": shape}
     npy_format.write_array_header_1_0(file, header)
+
+
+def _array_of(export: Export) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
+    """The output that is the array, and its dtype and shape."""
+    if needs_tensor_file(export.gives):
+        outputs = ", ".join(f"{output.name}: {output}" for output in export.gives)
+        raise UsageError(
+            f"npy holds one array of numbers, and {export.model} gives {outputs}; use --format "
+            "npz, safetensors or parquet"
+        )
+    (output,) = export.gives
+    dtype = np.dtype(output.numpy_dtype).newbyteorder("<")
+    return output.name, dtype, (export.item_count, *output.fixed_shape)

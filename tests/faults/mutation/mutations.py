@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 _SERVICE = "tests/unit/worker/shards/test_service.py::test_"
+_CELERY_QUEUE = "tests/integration/fornada/test_celery_queue.py::test_"
+_LOOKS = "tests/unit/fornada/jobs/upkeep/test_looks.py::test_"
+_BACKLOG = "tests/integration/gateway/test_backlog.py::test_"
 _RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
 _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
@@ -22,6 +25,7 @@ _ASYNC_CLIENT = "tests/unit/producer/test_async_client.py::test_"
 _PREDICT_HTTP = "tests/integration/gateway/test_predict.py::test_"
 _OIP = "tests/integration/gateway/test_oip.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
+_FIGURES = "tests/unit/worker/shards/test_figures.py::test_"
 _SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
 _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
 _SUBMITTED = "tests/unit/producer/submitting/test_small_jobs.py::test_"
@@ -47,6 +51,11 @@ _BUCKET_ID = "tests/unit/fornada/jobs/test_bucket_id.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
+_SPANS = "tests/unit/worker/shards/test_spans.py::test_"
+_RECORDER = "tests/unit/fornada/metrics/test_recorder.py::test_"
+_SLOTS = "tests/unit/fornada/metrics/test_slots.py::test_"
+_BACKLOG_WATCH = "tests/unit/fornada/jobs/upkeep/test_backlog_watch.py::test_"
+_GATEWAY_METRICS = "tests/integration/gateway/test_metrics.py::test_"
 _PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
 _TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
@@ -55,7 +64,7 @@ _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _GATEWAY_INPUTS = "tests/integration/gateway/test_inputs.py::test_"
 _GATEWAY_RESULTS = "tests/integration/gateway/test_results.py::test_"
 _GATEWAY_JOBS = "tests/integration/gateway/test_jobs.py::test_"
-_LOOK_TIMES = "tests/unit/producer/test_waiting.py::test_"
+_LOOK_TIMES = "tests/unit/producer/following/test_waiting.py::test_"
 _WAITING = "tests/integration/producer/test_waiting.py::test_"
 _DELIVERIES = "tests/integration/gateway/webhooks/test_deliveries.py::test_"
 _GATEWAY_EVENTS = "tests/integration/gateway/test_events.py::test_"
@@ -334,6 +343,30 @@ MUTATIONS = (
         old="if not self._exists(key):",
         new="if True:",
         tests=(f"{_FORGED}an_outcome_that_redis_forgot_is_not_replaced[key-unconditional]",),
+    ),
+    Mutation(
+        name="forged-figures-summed",
+        path="fornada/jobs/summary.py",
+        old="figures = fitting(outcome.figures, self.gives)",
+        new="figures = outcome.figures",
+        tests=(
+            f"{_FIGURES}forged_predictions_of_no_such_output_are_left_out[conditional]",
+            f"{_FIGURES}forged_predictions_of_no_such_output_are_left_out[unconditional]",
+        ),
+    ),
+    Mutation(
+        name="partial-cost-told",
+        path="fornada/figures/shards.py",
+        old="        cost = None\n",
+        new="        cost = self.cost\n",
+        tests=(f"{_FIGURES}a_cost_is_told_only_if_every_shard_has_one[conditional]",),
+    ),
+    Mutation(
+        name="predictions-shown-without-scope",
+        path="gateway/api/job_document.py",
+        old="if figures is not None and not with_results:",
+        new="if False:",
+        tests=(f"{_GATEWAY_JOBS}what_was_predicted_is_for_keys_that_may_read_results",),
     ),
     Mutation(
         name="digest-not-verified",
@@ -634,7 +667,45 @@ MUTATIONS = (
         new="first_byte=0,",
         tests=(f"{_SHARD_FILES}ranges_of_archives_of_others_are_checked_by_their_etag",),
     ),
+    # Messages, and the work that is left.
+    Mutation(
+        name="lost-trip-not-repeated",
+        path="fornada/queue/celery_queue.py",
+        old="raise (exc.__cause__ or exc) from None",
+        new="return",
+        tests=(f"{_CELERY_QUEUE}messages_go_many_in_a_round_trip_and_again_if_its_answer_is_lost",),
+    ),
+    Mutation(
+        name="running-shards-are-no-work",
+        path="producer/upkeep/backlog.py",
+        old="return self.waiting + self.queued + self.reserved + self.running",
+        new="return self.waiting + self.queued + self.reserved",
+        tests=(f"{_BACKLOG}running_shards_and_waiting_calls_count_as_work_of_their_queue",),
+    ),
+    Mutation(
+        name="waiting-calls-are-no-work",
+        path="producer/upkeep/backlog.py",
+        old="return self.total.shards + self.calls",
+        new="return self.total.shards",
+        tests=(f"{_BACKLOG}running_shards_and_waiting_calls_count_as_work_of_their_queue",),
+    ),
     # The reconciler.
+    Mutation(
+        name="ended-jobs-enqueued",
+        path="fornada/coordination/lua/mark_enqueued.lua",
+        old="if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end",
+        new="",
+        tests=(f"{_COORDINATION}nothing_of_a_job_that_has_ended_is_enqueued[redis]",),
+    ),
+    Mutation(
+        name="full-blocks-never-listed-again",
+        path="fornada/jobs/upkeep/looks.py",
+        old="job.stored = done if len(done) < count else set()",
+        new="job.stored = done",
+        tests=(
+            f"{_LOOKS}an_outcome_that_is_gone_when_its_job_is_to_end_is_missed_by_the_next_look",
+        ),
+    ),
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/upkeep/reconciler.py",
@@ -1230,8 +1301,11 @@ MUTATIONS = (
     Mutation(
         name="guard-passes-envelopes-on",
         path="fornada/queue/guard.py",
-        old="            return new_envelope(open_envelope(raw), queue=self._queue)\n",
-        new="            open_envelope(raw)\n            return raw\n",
+        old=(
+            "            return new_envelope(messages, queue=self._queue, "
+            "traceparent=traceparent)\n"
+        ),
+        new="            return raw\n",
         tests=(f"{_GUARD}nothing_of_a_strangers_envelope_reaches_celery",),
     ),
     Mutation(
@@ -1297,6 +1371,55 @@ MUTATIONS = (
         old="    return type(exc).__name__\n",
         new="    return str(exc)\n",
         tests=(f"{_LOGS}off_a_terminal_each_line_is_one_json_object",),
+    ),
+    Mutation(
+        name="same-line-written-again",
+        path="fornada/logs/once.py",
+        old="                known.left_out += 1\n                return False\n",
+        new="                known.left_out += 1\n",
+        tests=(
+            f"{_LOGS}lines_say_whose_they_are_and_the_same_one_is_written_once",
+            f"{_LOGS}a_line_that_comes_again_says_how_many_were_left_out",
+        ),
+    ),
+    Mutation(
+        name="lines-of-a-pool-are-nobodys",
+        path="fornada/parallel.py",
+        old="    return lambda wanted: context.copy().run(work, wanted)\n",
+        new="    return work\n",
+        tests=(f"{_LOGS}lines_say_whose_they_are_and_the_same_one_is_written_once",),
+        raises="KeyError",
+    ),
+    # Traces.
+    Mutation(
+        name="spans-quote-data",
+        path="fornada/tracing/otel.py",
+        old="            record_exception=False,\n",
+        new="",
+        tests=(f"{_SPANS}no_span_quotes_data[conditional]",),
+    ),
+    Mutation(
+        name="shards-not-linked",
+        path="worker/shards/spans.py",
+        old="                links=links,\n                is_root=True,\n",
+        new="                is_root=True,\n",
+        tests=(
+            f"{_SPANS}a_shard_is_linked_to_its_submission_and_has_its_stages_below[conditional]",
+        ),
+    ),
+    Mutation(
+        name="any-traceparent-goes-on",
+        path="fornada/queue/envelope.py",
+        old="checked_traceparent(envelope.headers.traceparent)",
+        new="envelope.headers.traceparent",
+        tests=(f"{_QUEUE}a_traceparent_goes_on_and_what_is_none_is_left_out",),
+    ),
+    Mutation(
+        name="later-shards-not-linked",
+        path="fornada/jobs/upkeep/reconciler.py",
+        old="self._fairly(paced, room=room), traces=traces",
+        new="self._fairly(paced, room=room)",
+        tests=(f"{_SPANS}what_is_enqueued_later_is_linked_as_well[conditional]",),
     ),
     # Models.
     Mutation(
@@ -1499,7 +1622,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="ends-not-looked-for-unless-told",
-        path="producer/waiting.py",
+        path="producer/following/waiting.py",
         old="            return LOOK_EVERY_S\n",
         new="            return 3600.0\n",
         tests=(f"{_WAITING}an_end_that_nobody_tells_is_seen_by_a_look_now_and_then",),
@@ -1507,7 +1630,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="every-notice-of-an-end-followed",
-        path="producer/waiting.py",
+        path="producer/following/waiting.py",
         old="self._doubts_until = self._monotonic() + self._doubt_s",
         new="self._doubts_until = self._monotonic()",
         tests=(f"{_LOOK_TIMES}ends_that_others_invent_cost_few_looks",),
@@ -1622,5 +1745,62 @@ MUTATIONS = (
         new="if False]",
         tests=(f"{_ASYNC_CLIENT}a_call_that_is_late_ends_in_time_and_the_others_go_on",),
         raises="TimeoutError",
+    ),
+    # Metrics.
+    Mutation(
+        name="metrics-in-files-of-each-process",
+        path="fornada/metrics/slots.py",
+        old="made_for(lambda: _PROCESS)",
+        new="made_for(lambda: str(__import__('os').getpid()))",
+        tests=(f"{_SLOTS}counts_of_killed_processes_stay_and_their_successors_count_on",),
+    ),
+    Mutation(
+        name="metrics-of-what-a-dead-process-was",
+        path="fornada/metrics/slots.py",
+        old="if isinstance(event, WorkerEnded):",
+        new="if False:",
+        tests=(f"{_SLOTS}counts_of_killed_processes_stay_and_their_successors_count_on",),
+    ),
+    Mutation(
+        name="backlog-of-one-who-leads-no-more",
+        path="fornada/metrics/recorder.py",
+        old="if queue not in self._led:",
+        new="self._led.setdefault(queue, set())\n            if False:",
+        tests=(f"{_RECORDER}only_the_leader_of_a_queue_tells_of_it[worker]",),
+    ),
+    Mutation(
+        name="backlog-of-other-queues",
+        path="fornada/jobs/upkeep/backlog_watch.py",
+        old="if job.queue == self._queue}",
+        new="}",
+        tests=(f"{_BACKLOG_WATCH}jobs_that_ended_or_are_of_other_queues_count_for_nothing",),
+    ),
+    Mutation(
+        name="lost-shards-count-as-waiting",
+        path="fornada/jobs/upkeep/reconciler.py",
+        old="lost_count=len(job.seen.intersection(shards)),",
+        new="lost_count=0,",
+        tests=(f"{_RECONCILER}listeners_hear_which_shards_were_lost[conditional-True]",),
+    ),
+    Mutation(
+        name="shards-that-others-committed-count",
+        path="worker/shards/commits.py",
+        old="if each.outcome.attempt != each.attempt.run.attempt:",
+        new="if False:",
+        tests=(f"{_SERVICE}the_outcome_of_the_attempt_that_came_first_holds[conditional]",),
+    ),
+    Mutation(
+        name="metrics-by-path",
+        path="gateway/http/measured.py",
+        old="return path or OTHER",
+        new='return str(scope["path"])',
+        tests=(f"{_GATEWAY_METRICS}answers_count_by_the_template_of_their_route",),
+    ),
+    Mutation(
+        name="metrics-without-the-scope",
+        path="gateway/api/system.py",
+        old="    caller.require(Scope.METRICS_READ)\n",
+        new="",
+        tests=(f"{_GATEWAY_METRICS}a_key_without_the_scope_reads_no_metrics",),
     ),
 )

@@ -228,7 +228,13 @@ class SenderBy:
     def __init__(self, enqueue: Callable[[list[ShardMessage]], None]) -> None:
         self._enqueue = enqueue
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """Pass them on."""
         self._enqueue(list(messages))
 

@@ -1,7 +1,7 @@
 """Calls of the protocol that take one step at a time, and can be refused or killed at any."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -133,7 +133,13 @@ class Port:
         self.coordination: Any = _SteppedCoordination(self, coordination, on_begin)
         self._queue = queue
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """Enqueue them, one bundle after the other."""
         for bundle in bundles_of(messages, together=together):
             with self.broker_step():

@@ -27,7 +27,7 @@ def test_messages_go_many_in_a_round_trip_and_again_if_its_answer_is_lost(redis_
         assert proxy.lost.is_set()
     with redis.Redis.from_url(redis_url) as server:
         arrived = [open_envelope(raw) for raw in reversed(server.lrange("fornada", 0, -1))]
-    shards = [message.shard for (message,) in arrived]
+    shards = [message.shard for ((message,), _traceparent) in arrived]
     # The last copies of all are whole and in order.
     assert list(range(SHARDS)) == shards[-SHARDS:]
     # What came before them is the beginning of a trip of many.

@@ -16,6 +16,7 @@ from fornada.local.ports import free_port
 from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 
+from ...traced import TRACEPARENT
 from .coordinating import LONG_S, begin, let_pass
 
 SHORT_S = 0.05
@@ -71,6 +72,21 @@ def test_ended_and_dropped_jobs_are_not_open(coordination: Coordination) -> None
     assert ["ended", "ended", "begun"] == [
         begin(coordination, job_id, 0, "x").status for job_id in ("a", "d", "c")
     ]
+
+
+def test_what_submitted_a_job_is_known_until_it_ends_or_redis_forgets(
+    coordination: Coordination,
+) -> None:
+    coordination.open_job("a", new=True)
+    coordination.register_small_jobs([SMALL], queue="q", window=1)
+
+    coordination.note_trace(["a", "job"], TRACEPARENT)
+    begin(coordination, "a", 0, "x")
+
+    assert {"a": TRACEPARENT, "job": TRACEPARENT} == coordination.traces_of(["job", "b", "a"])
+    assert coordination.progress("a").counted
+    coordination.end_jobs({"a": "SUCCEEDED"})
+    assert {"job": TRACEPARENT} == coordination.traces_of(["a", "job"])
 
 
 # Newest jobs.
@@ -383,7 +399,8 @@ def test_what_has_another_type_in_redis_is_as_good_as_lost(redis_url: str, name:
                 getattr(client, kind)(key, "x")
 
                 # when a reconciler leads, and everything is done with a job
-                coordination.beat("a", after=None, step_s=0)
+                last = coordination.beat("a", after=None, step_s=0)
+                coordination.beat("a", after=last, step_s=0)
                 coordination.rebuild_open_jobs(["job"])
                 coordination.open_job("job", new=True)
                 coordination.stamp(b"bucket")
@@ -467,6 +484,18 @@ def test_a_job_is_open_once_something_of_it_is_enqueued(coordination: Coordinati
 
     assert {"job"} == coordination.open_jobs()
     assert {} == coordination.progress("job").enqueued
+
+
+def test_nothing_of_a_job_that_has_ended_is_enqueued(coordination: Coordination) -> None:
+    coordination.rebuild_open_jobs([])
+    assert coordination.mark_enqueued("job", [0])
+    coordination.end_jobs({"job": "SUCCEEDED"})
+
+    assert not coordination.mark_enqueued("job", [0])
+    assert (set(), {}) == (coordination.open_jobs(), coordination.progress("job").enqueued)
+    # unless it was submitted again
+    coordination.open_job("job")
+    assert coordination.mark_enqueued("job", [0])
 
 
 def test_a_begun_shard_whose_lease_ran_out_is_lost(coordination: Coordination) -> None:

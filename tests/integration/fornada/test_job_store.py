@@ -1,6 +1,7 @@
 """The objects of jobs: on every kind of store where the store decides, else in memory alone."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -24,7 +25,9 @@ from fornada.jobs.summary import OutcomesDigest
 from fornada.records import ModelPin, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
+from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.wrapper import StoreWrapper
 
 from ...arrays import giving
 
@@ -184,6 +187,32 @@ def test_many_shards_are_listed_whole_in_blocks(jobs: JobStore) -> None:
     # then
     assert {0, 999, 1000, 2001} == jobs.outcome_shards("job", shard_count=2002)
     assert {0, 999, 1000, 2001} == jobs.outcome_shards("job")
+
+
+def test_blocks_without_outcomes_or_of_known_ones_are_not_listed(
+    memory_objects: InMemoryObjectStore,
+) -> None:
+    # given a block that is full, one that is begun, and three that are not
+    listed: list[str] = []
+
+    class Noting(StoreWrapper):
+        def around(self, operation: str, key: str) -> AbstractContextManager[object]:
+            if operation == "list":
+                listed.append(key)
+            return nullcontext()
+
+    jobs = JobStore(objects=Noting(memory_objects))
+    known = set(range(1000))
+    for shard in (*known, 1000, 1003):
+        jobs.objects.put(keys.JobKeys("job").outcome(shard), b"{}")
+
+    first = jobs.outcome_shards("job", shard_count=5000)
+    of_first = sorted(listed)
+    again = jobs.outcome_shards("job", shard_count=5000, known=known)
+
+    assert known | {1000, 1003} == first == again
+    blocks = keys.JobKeys("job").outcome_blocks(2000)
+    assert (blocks, blocks[1:]) == (of_first, listed[2:])
 
 
 def test_what_lies_beside_outcomes_is_no_shard(jobs: JobStore) -> None:

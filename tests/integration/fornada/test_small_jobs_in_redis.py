@@ -46,7 +46,9 @@ def test_without_room_they_are_open_and_not_enqueued(coordination: Coordination)
     assert {"a"} == coordination.open_jobs()
     assert coordination.progress("a").counted
     assert {} == coordination.progress("a").enqueued
-    assert Triage(lost={"a": [0]}, unclear=set()) == triage(coordination, "a")
+    found = triage(coordination, "a")
+    assert Triage(lost={"a": [0]}, unclear=set()) == found
+    assert {"a": []} == found.seen
 
 
 # Many shards in one step.
@@ -143,9 +145,9 @@ def test_shards_whose_lease_or_message_ran_out_are_lost(coordination: Coordinati
     coordination.mark_done("waits", [ShardEnd(0)])
     let_pass(coordination, 2 * SHORT_S)
 
-    assert Triage(lost={"died": [0], "waits": [1]}, unclear=set()) == triage(
-        coordination, "died", "waits", patience_s=SHORT_S
-    )
+    found = triage(coordination, "died", "waits", patience_s=SHORT_S)
+    assert Triage(lost={"died": [0], "waits": [1]}, unclear=set()) == found
+    assert {"died": [0], "waits": [1]} == found.seen
 
 
 def test_a_message_by_another_clock_waits_from_the_first_look(redis_url: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fornada.coordination.interface import Claim, ShardEnd
-from fornada.storage.interface import ObjectStore
 from fornada.testing import InMemoryCoordination
 from gateway.auth.scopes import Scope
 from gateway.backlogs import Backlogs
@@ -30,10 +29,6 @@ def client() -> Client:
     return in_memory_client(
         model="looks", item_shape=[2, 2], classes=["shirt", "shoe"], run_at_once=False
     )
-
-
-def _objects(client: Client) -> ObjectStore:
-    return client._models.objects
 
 
 def _work(caller: TestClient, queue: str) -> dict[str, Any]:
@@ -84,7 +79,7 @@ def test_it_is_counted_once_for_all_who_ask_and_anew_a_few_seconds_later(
     monkeypatch.setattr("gateway.recent.time", clock)
     counted: list[int] = []
 
-    def count(**_: object) -> dict[str, Backlog]:
+    def count() -> dict[str, Backlog]:
         counted.append(1)
         # It takes an hour.
         clock.now_s += 3600.0
@@ -92,7 +87,7 @@ def test_it_is_counted_once_for_all_who_ask_and_anew_a_few_seconds_later(
 
     client = deployment.client
     monkeypatch.setattr(client, "backlogs", count)
-    backlogs = Backlogs(client=client, objects=_objects(client))
+    backlogs = Backlogs(client)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(backlogs.of, ["fornada"] * 32))
     clock.now_s += 16.0

@@ -118,6 +118,13 @@ def test_scopes_are_named_to_the_command_as_keys_have_them() -> None:
     assert tuple(Scope) == parsed.params["scopes"]
 
 
+def test_a_key_for_which_no_scope_is_named_sees_nothing_of_other_owners() -> None:
+    parsed = create.make_context("create", ["shop"])
+
+    others = {Scope.ADMIN, Scope.MODELS_WRITE, Scope.METRICS_READ}
+    assert set(Scope) - others == set(parsed.params["scopes"])
+
+
 def test_a_revoked_key_ends(deployment: Deployment, caller_of: CallerOf) -> None:
     caller = caller_of(Scope.MODELS_READ)
     (key,) = deployment.identity.api_keys.all()
@@ -198,6 +205,20 @@ def test_a_quota_counts_the_items_of_open_jobs_and_of_no_other_owner() -> None:
         assert first["id"] == submit(shop, "a")["id"]
         client.job(first["id"]).cancel()
         assert "QUEUED" == submit(shop, "c")["state"]
+
+        def retry(job_id: str) -> dict[str, Any]:
+            headers = {"Authorization": f"Bearer {shop}"}
+            found: dict[str, Any] = http.post(
+                f"/v1/jobs/{job_id}/retry-failed", headers=headers
+            ).json()
+            return found
+
+        # What is run again counts, once.
+        assert "RateExceededError" == retry(first["id"])["code"]
+        client.job(second["id"]).cancel()
+        again = retry(first["id"])
+        assert ("QUEUED", again["id"]) == (again["state"], retry(first["id"])["id"])
+        assert "RateExceededError" == retry(second["id"])["code"]
 
 
 def test_a_quota_counts_what_is_computed_again(caller_of: CallerOf) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from fornada.commands.router import main
 from fornada.errors import ConfigError
@@ -82,6 +83,28 @@ def test_files_become_a_job_and_its_results_a_file(run: _Run, tmp_path: Path) ->
     assert ["shirt"] * 4 + ["bag"] * 2 == [json.loads(line)["label"] for line in lines]
     assert (0, "wrote 6 results to out.npy\n") == (saved.code, saved.err)
     assert (6, len(CLASSES)) == np.load(tmp_path / "out.npy").shape
+
+
+def test_what_a_job_took_and_predicted_is_shown_and_compared(run: _Run) -> None:
+    first, second = [_submitted(run, "--idempotency-key", f"order-{n}") for n in range(2)]
+
+    shown = run("jobs", "show", first)
+    figures = json.loads(run("jobs", "show", first, "--json").out)["figures"]
+    drift = run("jobs", "drift", first, "--against", second)
+    answer = json.loads(run("jobs", "drift", first, "--against", second, "--json").out)
+    alone = run("jobs", "drift", first)
+
+    assert "shirt 4, bag 2" in shown.out
+    assert "mean 1.000, deciles" in shown.out
+    assert [("shirt", 4), ("shoe", 0), ("bag", 2)] == [
+        (each["name"], each["items"]) for each in figures["predicted"][0]["classes"]
+    ]
+    # Headers of 128 bytes; 4 bytes an item in, and 12 out.
+    assert (128 + 6 * 4, 128 + 6 * 12) == (figures["bytes_in"], figures["bytes_out"])
+    assert f"against job {second}: stable" in drift.out
+    assert "PSI 0.000" in drift.out
+    assert ("stable", 0.0) == (answer["verdict"], answer["outputs"][0]["class_shift"]["psi"])
+    assert (1, True) == (alone.code, "or compare with another job" in alone.err)
 
 
 def test_the_same_key_is_the_same_job(run: _Run) -> None:
@@ -198,6 +221,22 @@ def test_the_doctor_examines_the_gateway_and_its_key(
     assert part["key"][1].startswith("it allows predict, and not jobs:read")
     assert "fail" == stranger["key"][0]
     assert "cannot be reached" in unreachable["gateway"][1]
+
+
+def test_image_files_are_predicted_under_their_names(run: _Run, tmp_path: Path) -> None:
+    (tmp_path / "wardrobe").mkdir()
+    for name, level in (("a shirt.png", 0), ("bag 2.png", 2)):
+        Image.fromarray(np.full((2, 2), level, np.uint8)).save(tmp_path / "wardrobe" / name)
+    (tmp_path / "wardrobe" / "torn.jpg").write_bytes(b"\xff\xd8\xff no picture")
+
+    done = run("predict", "wardrobe", "--model", "looks@prod")
+
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert [("a shirt.png", "shirt"), ("bag 2.png", "bag"), ("torn.jpg", None)] == [
+        (line["item_id"], line["label"]) for line in lines
+    ]
+    assert (1, True) == (done.code, "1 item has no result" in done.err)
+    assert "image" in lines[-1]["error"]
 
 
 def test_errors_are_those_of_the_deployment(run: _Run, monkeypatch: pytest.MonkeyPatch) -> None:

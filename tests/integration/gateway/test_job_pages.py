@@ -87,6 +87,32 @@ def test_jobs_are_found_by_what_they_are(caller: TestClient) -> None:
     }
 
 
+def test_a_job_that_cannot_be_read_is_listed(
+    caller_of: CallerOf, client: Client, forget: object
+) -> None:
+    jobs = [Scope.JOBS_READ, Scope.JOBS_WRITE]
+    caller, other, admin = caller_of(*jobs), caller_of(*jobs, owner="bank"), caller_of(Scope.ADMIN)
+    of_queue = caller_of(*jobs, queues=["fornada"])
+    readable, damaged = _submit(caller), _submit(caller)
+    client._models.objects.put(f"jobs/{damaged}/manifest.json", b"{}")
+    listed = caller.get("/v1/jobs").json()["data"]
+    found = _ids(caller, state="UNREADABLE")
+    assert callable(forget)
+    forget()
+
+    (document,) = admin.get("/v1/jobs", params={"state": "UNREADABLE"}).json()["data"]
+    assert ("UNREADABLE", damaged, True) == (
+        document["state"],
+        document["id"],
+        "manifest.json" in document["reason"],
+    )
+    assert [damaged] == found
+    assert {readable, damaged} == {job["id"] for job in listed}
+    # Nobody else learns of it.
+    assert [] == _ids(other)
+    assert [readable] == _ids(of_queue) == _ids(caller, model="looks")
+
+
 @pytest.mark.parametrize(
     "query",
     [{"cursor": "?"}, {"cursor": "MS5h.."}, {"limit": 201}, {"colour": "red"}, {"tag": "x"}],

@@ -102,6 +102,30 @@ def test_another_owner_does_not_learn_of_a_job(caller_of: CallerOf) -> None:
     )
 
 
+def test_what_was_predicted_is_for_keys_that_may_read_results(caller_of: CallerOf) -> None:
+    path = caller_of(Scope.JOBS_WRITE).post("/v1/jobs", json=INLINE).headers["Location"]
+    reader, viewer = caller_of(Scope.JOBS_READ, Scope.RESULTS_READ), caller_of(Scope.JOBS_READ)
+
+    figures = [each.get(path).json()["figures"] for each in (reader, viewer)]
+    drifts = [
+        each.get(f"{path}/drift", params={"against": path.rsplit("/", 1)[-1]})
+        for each in (reader, viewer, caller_of(Scope.RESULTS_READ, owner="bank"))
+    ]
+
+    (predicted,) = figures[0]["predicted"]
+    assert [1, 1, 1] == [each["items"] for each in predicted["classes"]]
+    assert figures[0] | {"predicted": []} == figures[1]
+    assert [HTTPStatus.OK, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND] == [
+        each.status_code for each in drifts
+    ]
+    assert "stable" == drifts[0].json()["verdict"]
+    missing = reader.get(f"{path}/drift")
+    assert (HTTPStatus.CONFLICT, "DriftUnknownError") == (
+        missing.status_code,
+        missing.json()["code"],
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

@@ -384,7 +384,7 @@ def test_a_client_that_goes_away_leaves_no_error(caplog: pytest.LogCaptureFixtur
     async def send(_: Message) -> None:
         raise AssertionError("nobody is there")
 
-    paths = DirectPaths(_none, paths=[DirectPath(re.compile("/x"), answer)])
+    paths = DirectPaths(_none, paths=[DirectPath(re.compile("/x"), answer, "/x")])
     scope = {"type": "http", "method": "POST", "path": "/x", "headers": []}
 
     asyncio.run(paths(scope, receive, send))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import redis
 
+from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from gateway.reconcilers import HostedReconcilers
@@ -32,7 +34,10 @@ def test_jobs_of_every_queue_go_on_and_expire_without_a_worker(
     own = Client.from_settings(quick)
     other = Client.from_settings(quick.model_copy(update={"queue": "other"}))
     late = [client.submit(IMAGES, model="m", deadline_s=1) for client in (own, other)]
-    hosted = HostedReconcilers.from_settings(quick, objects=S3ObjectStore.from_settings(quick))
+    objects = S3ObjectStore.from_settings(quick)
+    hosted = HostedReconcilers.from_settings(
+        quick, objects=objects, manifests=Manifests(jobs=JobStore(objects=objects))
+    )
     hosted.start()
     try:
         assert ["EXPIRED", "EXPIRED"] == [job.wait(timeout_s=60).state for job in late]

@@ -46,6 +46,9 @@ def test_each_format_has_all_items_in_order(admin: TestClient, path: str, fmt: s
 
     assert HTTPStatus.OK == answer.status_code
     assert f'attachment; filename="three-shards.{fmt}"' == answer.headers["Content-Disposition"]
+    # Whoever knows the size sees how far it is.
+    size = str(len(answer.content)) if fmt == "npy" else None
+    assert size == answer.headers.get("Content-Length")
     found = _labels_and_ids(answer.content, fmt)
     assert found == (LABELS, IDS if fmt != "npy" else None)
 

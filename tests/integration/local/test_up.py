@@ -45,7 +45,10 @@ def test_another_terminal_gets_what_it_needs_and_a_second_stack_is_refused(tmp_p
     assert "Traceback" not in second.stderr
 
 
-def test_its_gateway_serves_whoever_sends_the_exported_key(tmp_path: Path) -> None:
+def test_its_gateway_serves_whoever_sends_the_exported_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORNADA_METRICS_PORT", "0")
     with _up(tmp_path) as (process, settings):
         assert process.stderr is not None
         said = next(line for line in process.stderr if line.startswith("gateway and console: "))
@@ -60,6 +63,10 @@ def test_its_gateway_serves_whoever_sends_the_exported_key(tmp_path: Path) -> No
         assert (200, 401) == (
             status("/v1/models", key.get_secret_value()),
             status("/v1/models", "x" * 64),
+        )
+        assert (200, 401) == (
+            status("/metrics", key.get_secret_value()),
+            status("/metrics", "x" * 64),
         )
 
 

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,14 @@ def test_the_bytes_do_not_depend_on_how_the_job_is_split(shared: Any, images: np
 
     for job in jobs:
         assert shared.is_right(job, images)
+    # nor what was predicted
+    figures = [job.status().figures for job in jobs]
+    assert [43, 5, 1] == [each.shards for each in figures]
+    (first,), *others = [each.predicted for each in figures]
+    assert 300 == first.items == sum(each.items for each in first.classes)
+    for (other,) in others:
+        assert (first.classes, first.confidence) == (other.classes, other.confidence)
+    assert all(each.cpu_s > 0 for each in figures)
 
 
 def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarray) -> None:
@@ -249,7 +257,13 @@ def test_a_worker_survives_a_wiped_broker(at_work: AtWork, images: np.ndarray) -
 class _LosingSender:
     """A `Sender` whose messages are lost."""
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """Lose them."""
 
     def reserved(self) -> set[ShardMessage]:

@@ -13,8 +13,11 @@ import pytest
 import yaml
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "k8s"
-#: Kustomize 3.7 brought components; kubectl has them from Kustomize 4 on.
-_LEAST_KUSTOMIZE = 4
+#: That of kubectl 1.27: older ones do not know all fields of the kustomizations.
+_LEAST_KUSTOMIZE = 5
+
+#: The API groups of KEDA's and Prometheus's operators.
+OPERATORS = ("keda.sh/", "monitoring.coreos.com/")
 
 Manifest = dict[str, Any]
 #: The manifests of each folder that can be rendered.
@@ -40,13 +43,16 @@ def render(folder: Path) -> list[Manifest]:
 
 @functools.cache
 def render_all() -> Rendered:
-    """The manifests of every folder with a kustomization but components."""
+    """The manifests of every folder that can be applied."""
     _kubectl()
-    found = [path.parent for path in FOLDER.glob("**/kustomization.yaml")]
-    folders = sorted(each for each in found if each.parent.name != "components")
+    files = FOLDER.glob("**/kustomization.yaml")
+    names = {str(path.parent.relative_to(FOLDER)) for path in files}
+    # Others have these in them, and rendering takes a third of a second.
+    parts = {name for name in names if name.startswith("components")}
+    rendered = sorted(names - parts - {"pools/gpu", "pools/worker"})
     with ThreadPoolExecutor(max_workers=2) as pool:
-        names = [str(folder.relative_to(FOLDER)) for folder in folders]
-        return dict(zip(names, pool.map(render, folders), strict=True))
+        manifests = pool.map(lambda name: render(FOLDER / name), rendered)
+        return dict(zip(rendered, manifests, strict=True))
 
 
 def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
@@ -65,6 +71,26 @@ def container_of(pod: Manifest) -> Manifest:
     (container,) = pod["spec"]["containers"]
     assert isinstance(container, dict)
     return container
+
+
+def ours(rendered: Rendered) -> Iterator[tuple[list[Manifest], str, Manifest]]:
+    """All of a folder's manifests, and the name and template of each pod of Fornada's in it."""
+    for folder, manifests in rendered.items():
+        if not folder.startswith("pools"):
+            for name, pod in pods(manifests):
+                if container_of(pod)["image"].startswith("fornada-"):
+                    yield manifests, name, pod
+
+
+def environ_of(manifests: list[Manifest], pod: Manifest) -> dict[str, str]:
+    """The environment of a pod's container, those of its config maps included."""
+    container = container_of(pod)
+    environ: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        for each in of_kind(manifests, "ConfigMap"):
+            if each["metadata"]["name"] == source["configMapRef"]["name"]:
+                environ |= each["data"]
+    return environ | {each["name"]: each["value"] for each in container.get("env", [])}
 
 
 def _run(*command: str) -> str:

@@ -110,7 +110,7 @@ def test_secrets_are_made_once_for_the_containers_alone(prepared: Path) -> None:
 def test_image_tags_name_one_release() -> None:
     for service in _SERVICES.values():
         tag = _with_defaults(service["image"]).rpartition(":")[2]
-        assert re.fullmatch(r"dev|[\d.]+-\w+|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z", tag)
+        assert re.fullmatch(r"dev|v?\d+\.\d+\.\d+(-\w+)?|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z", tag)
 
 
 def test_our_services_have_valid_settings_for_the_servers_of_the_file(prepared: Path) -> None:
@@ -144,6 +144,46 @@ def test_every_setting_of_the_environment_file_reaches_our_containers() -> None:
         assert ([".env"], []) == (_OURS[name]["env_file"], fixed), name
 
 
+def test_prometheus_and_grafana_find_their_files_and_each_other() -> None:
+    # Given
+    mounts = {
+        inside: _ROOT / outside
+        for name in ("prometheus", "grafana")
+        for outside, inside, *_ in (each.split(":") for each in _SERVICES[name]["volumes"])
+        if outside.startswith("./")
+    }
+    provisioning = mounts["/etc/grafana/provisioning"]
+    (source,) = _yaml(provisioning / "datasources/prometheus.yml")["datasources"]
+    (provider,) = _yaml(provisioning / "dashboards/fornada.yml")["providers"]
+    scraped = _yaml(mounts["/etc/prometheus"] / "prometheus.yml")["scrape_configs"]
+
+    # Then
+    home = Path(_SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (mounts[str(home.parent)] / home.name).exists()
+    assert str(home.parent) == provider["options"]["path"]
+    assert "http://prometheus:9090" == source["url"]
+    for job in scraped:
+        (found,) = job["dns_sd_configs"]
+        (name,) = found["names"]
+        assert f"fornada-{name}" == job["job_name"]
+        port = _with_defaults(_SERVICES[name]["environment"]["FORNADA_METRICS_PORT"])
+        assert str(found["port"]) == port
+    # `up` starts neither.
+    assert ["prometheus", "grafana"] == [
+        name for name, each in _SERVICES.items() if each.get("profiles") == ["observe"]
+    ]
+
+
+def test_prometheus_takes_its_configuration() -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    file = _ROOT / "deploy/prometheus/prometheus.yml"
+
+    told = subprocess.run(["promtool", "check", "config", file], capture_output=True, text=True)
+
+    assert 0 == told.returncode, told.stderr
+
+
 def test_the_store_has_the_credentials_of_its_clients() -> None:
     store, client = _SERVICES["s3"]["environment"], _SERVICES["worker"]["environment"]
 
@@ -170,18 +210,19 @@ def test_our_images_are_built_from_stages_that_exist_and_run_as_a_numeric_user()
     assert ["10001:10001"] == re.findall(r"^USER (.*)$", _DOCKERFILE, re.MULTILINE)
 
 
-def test_the_producer_and_the_openvino_worker_are_built_without_tensorflow() -> None:
-    extras = {
-        target: {
-            extra
-            for source in re.findall(r"--from=(\S+)", _stage(target))
-            for extra in re.findall(r"--extra (\S+)", _stage(source))
-        }
-        for target in ("producer", "worker-openvino")
-    }
+def _extras(target: str) -> set[str]:
+    """What an image has beside the base dependencies."""
+    sources = re.findall(r"--from=(\S+)", _stage(target))
+    return {extra for source in sources for extra in re.findall(r"--extra (\S+)", _stage(source))}
 
-    openvino = {"openvino", "signing", "tables"}
-    assert {"producer": {"images", "tables"}, "worker-openvino": openvino} == extras
+
+def test_the_producer_and_the_openvino_worker_are_built_without_tensorflow() -> None:
+    assert {"images", "tables", "traces"} == _extras("producer")
+    assert {"metrics", "openvino", "signing", "tables", "traces"} == _extras("worker-openvino")
+
+
+def test_workers_and_gateways_can_serve_metrics() -> None:
+    assert [] == [target for target in ("gateway", "worker") if "metrics" not in _extras(target)]
 
 
 def test_the_classic_builder_can_build_the_dockerfile() -> None:
@@ -220,3 +261,8 @@ def test_variables_of_the_compose_file_are_explained_and_are_no_settings_by_mist
 
 def _bytes(size: str) -> int:
     return int(size.removesuffix("b")[:-1]) * {"m": 2**20, "g": 2**30}[size.removesuffix("b")[-1]]
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text())
+    return found

@@ -2,90 +2,50 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import kubernetes_validate
-import pytest
 import yaml
 
 from fornada.settings import PREFIX, Settings
 from fornada.trust.deployment_keys import DeploymentKeys
-from gateway.app import create_app
 from gateway.commands.serving import DEFAULT_PORT
-from gateway.deployment import Deployment
 from worker.host.health import STALE_AFTER_S, START_LIMIT_S
 
 from .commands import check_command
-from .manifests import Manifest, Rendered, container_of, of_kind, pods, render, render_all
+from .manifests import (
+    OPERATORS,
+    Manifest,
+    Rendered,
+    container_of,
+    environ_of,
+    of_kind,
+    ours,
+    pods,
+    render,
+)
 
 _ROOT = Path(__file__).parents[3]
 _KUBERNETES = "1.33"
-_CUSTOM = ("keda.sh/", "monitoring.coreos.com/")
-#: The fields of the operators' specs that are used here.
-_FIELDS = {
-    "ScaledObject": {
-        "scaleTargetRef",
-        "minReplicaCount",
-        "maxReplicaCount",
-        "pollingInterval",
-        "cooldownPeriod",
-        "triggers",
-    },
-    "TriggerAuthentication": {"secretTargetRef"},
-}
 _SECRETS = "/run/secrets/fornada/"
-#: Made when they are first needed: by `deploy/prepare.sh`, and by `fornada keys create`.
-_SECRET_KEYS = {
-    "fornada": set(
-        re.findall(r"^keep (\w+)", (_ROOT / "deploy/prepare.sh").read_text(), re.MULTILINE)
-    ),
-    "fornada-keda": {"token"},
-}
-
-
-@pytest.fixture(scope="module")
-def rendered() -> Rendered:
-    return render_all()
-
-
-@pytest.fixture(scope="module")
-def gateway_api() -> dict[str, Any]:
-    return create_app(Deployment.from_settings(Settings())).openapi()
-
-
-def _ours(rendered: Rendered) -> Iterator[tuple[list[Manifest], str, Manifest]]:
-    """All of a folder's manifests, and the name and template of each pod of Fornada's in it."""
-    for folder, manifests in rendered.items():
-        if not folder.startswith("pools"):
-            for name, pod in pods(manifests):
-                if container_of(pod)["image"].startswith("fornada-"):
-                    yield manifests, name, pod
+_PREPARE = (_ROOT / "deploy/prepare.sh").read_text()
+#: The keys of the secret `fornada`.
+_SECRET_KEYS = set(re.findall(r"^keep (\w+)", _PREPARE, re.MULTILINE))
 
 
 def test_manifests_follow_the_schemas_of_kubernetes(rendered: Rendered) -> None:
-    assert {"base", "overlays/keda", "overlays/gpu", "pools/openvino", "trial"} < set(rendered)
+    overlays = {f"overlays/{name}" for name in ("gpu", "keda", "monitoring")}
+    assert {"base", *overlays, "pools/openvino", "trial"} == set(rendered)
     valid: list[Manifest] = []
     for folder, manifests in rendered.items():
         for each in manifests:
-            if not each["apiVersion"].startswith(_CUSTOM) and each not in valid:
+            if not each["apiVersion"].startswith(OPERATORS) and each not in valid:
                 kubernetes_validate.validate(each, _KUBERNETES, strict=True)
                 valid.append(each)
         names = [(each["kind"], each["metadata"]["name"]) for each in manifests]
         assert len(names) == len(set(names)), folder
-
-
-def test_custom_resources_have_fields_that_exist(rendered: Rendered) -> None:
-    kinds = set()
-    for manifests in rendered.values():
-        for each in manifests:
-            if each["apiVersion"].startswith(_CUSTOM):
-                kinds.add(each["kind"])
-                assert {"apiVersion", "kind", "metadata", "spec"} == set(each)
-                assert set(each["spec"]) <= _FIELDS[each["kind"]], each["metadata"]["name"]
-    assert set(_FIELDS) == kinds
 
 
 def test_the_page_shows_a_kustomization_that_renders(rendered: Rendered, tmp_path: Path) -> None:
@@ -147,7 +107,7 @@ def test_ports_have_one_number_from_the_service_to_the_process(rendered: Rendere
 
 
 def test_containers_run_commands_that_exist(rendered: Rendered) -> None:
-    for _, name, pod in _ours(rendered):
+    for _, name, pod in ours(rendered):
         container = container_of(pod)
         check_command(container["args"])
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -161,12 +121,12 @@ def test_containers_have_valid_settings_and_their_secrets_in_files(
     rendered: Rendered, tmp_path: Path
 ) -> None:
     # Given
-    values = dict.fromkeys(_SECRET_KEYS["fornada"], "fornada" * 5)
+    values = dict.fromkeys(_SECRET_KEYS, "fornada" * 5)
     values |= {"redis_url": "redis://:p@redis:6379/0", "deployment_keys": "0" * 64}
     for key, value in values.items():
         (tmp_path / key).write_text(value)
-    for manifests, name, pod in _ours(rendered):
-        environ = _environ(manifests, pod)
+    for manifests, name, pod in ours(rendered):
+        environ = environ_of(manifests, pod)
         assert all(variable.startswith(PREFIX) for variable in environ)
         read = {value for value in environ.values() if value.startswith(_SECRETS)}
 
@@ -207,12 +167,12 @@ def test_pods_have_no_rights_and_limits_of_memory_and_disk(rendered: Rendered) -
             assert "memory" in resources["limits"], name
             volumes = spec.get("volumes", [])
             assert all("sizeLimit" in each["emptyDir"] for each in volumes if "emptyDir" in each)
-            assert _mounted_keys(pod) <= _SECRET_KEYS["fornada"], name
+            assert _mounted_keys(pod) <= _SECRET_KEYS, name
 
 
 def test_probes_ask_what_the_roles_offer(rendered: Rendered, gateway_api: dict[str, Any]) -> None:
     asked = set()
-    for _, name, pod in _ours(rendered):
+    for _, name, pod in ours(rendered):
         container = container_of(pod)
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             if "httpGet" in container.get(probe, {}):
@@ -239,51 +199,32 @@ def test_images_are_those_of_the_compose_file(rendered: Rendered) -> None:
         assert {container_of(pod)["image"] for _, pod in pods(manifests)} <= known
 
 
-def test_the_scaler_reads_a_number_that_the_gateway_tells(
-    rendered: Rendered, gateway_api: dict[str, Any]
+def test_the_servers_of_the_trial_have_the_names_and_credentials_of_its_settings(
+    rendered: Rendered,
 ) -> None:
     # Given
-    manifests = rendered["overlays/keda"]
-    (scaled,) = of_kind(manifests, "ScaledObject")
-    (trigger,) = scaled["spec"]["triggers"]
-    url = urlsplit(trigger["metadata"]["url"])
+    manifests = rendered["trial"]
     (settings,) = of_kind(manifests, "ConfigMap")
-    (service,) = of_kind(manifests, "Service")
+    services = {
+        each["metadata"]["name"]: each["spec"]["ports"][0]["port"]
+        for each in of_kind(manifests, "Service")
+    }
+    store = urlsplit(settings["data"]["FORNADA_S3_ENDPOINT_URL"])
+    (redis,) = re.findall(r"^keep redis_url .*@(\w+):(\d+)", _PREPARE, re.MULTILINE)
 
-    # Then: the address is the service's, and one that the gateway answers to
-    host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
-    assert (host, service["spec"]["ports"][0]["port"]) == (url.hostname, url.port)
-    assert host in settings["data"]["FORNADA_GATEWAY_HOSTS"].split(",")
-    answer = gateway_api["paths"][url.path]["get"]["responses"]["200"]["content"]
-    schema = answer["application/json"]["schema"]
-    for part in trigger["metadata"]["valueLocation"].split("."):
-        schema = _resolved(gateway_api, _resolved(gateway_api, schema)["properties"][part])
-    assert "integer" == schema["type"]
-    # The gateway alone goes on with jobs while there is no worker.
-    assert 0 == scaled["spec"]["minReplicaCount"]
-    target = scaled["spec"]["scaleTargetRef"]["name"]
-    (pool,) = (
-        each for each in of_kind(manifests, "Deployment") if each["metadata"]["name"] == target
-    )
-    # What KEDA decides is not undone by the next `apply`.
-    assert "replicas" not in pool["spec"]
-
-
-def test_the_scaler_sends_a_key_as_the_gateway_takes_it(rendered: Rendered) -> None:
-    manifests = rendered["overlays/keda"]
-    (scaled,) = of_kind(manifests, "ScaledObject")
-    (trigger,) = scaled["spec"]["triggers"]
-    (authentication,) = of_kind(manifests, "TriggerAuthentication")
-
-    assert "bearer" == trigger["metadata"]["authMode"]
-    assert authentication["metadata"]["name"] == trigger["authenticationRef"]["name"]
-    (reference,) = authentication["spec"]["secretTargetRef"]
-    assert "token" == reference["parameter"]
-    assert reference["key"] in _SECRET_KEYS[reference["name"]]
+    # Then
+    assert services[store.hostname or ""] == store.port
+    assert services[redis[0]] == int(redis[1])
+    (server,) = (pod for name, pod in pods(manifests) if name == store.hostname)
+    environ = {each["name"]: each["value"] for each in container_of(server)["env"]}
+    assert (
+        settings["data"]["FORNADA_S3_ACCESS_KEY_ID"],
+        settings["data"]["FORNADA_S3_SECRET_ACCESS_KEY_FILE"],
+    ) == (environ["MINIO_ROOT_USER"], environ["MINIO_ROOT_PASSWORD_FILE"])
 
 
 def test_the_network_policy_lets_the_settings_servers_through(rendered: Rendered) -> None:
-    for manifests, name, pod in _ours(rendered):
+    for manifests, name, pod in ours(rendered):
         (rule,) = (
             each
             for each in of_kind(manifests, "NetworkPolicy")
@@ -292,19 +233,9 @@ def test_the_network_policy_lets_the_settings_servers_through(rendered: Rendered
         selector = rule["spec"]["podSelector"]["matchLabels"]
         assert selector.items() <= pod["metadata"]["labels"].items(), name
         open_ports = {each["port"] for each in rule["spec"]["egress"][0]["ports"]}
-        store = urlsplit(_environ(manifests, pod)["FORNADA_S3_ENDPOINT_URL"]).port
+        store = urlsplit(environ_of(manifests, pod)["FORNADA_S3_ENDPOINT_URL"]).port
         redis = urlsplit(Settings().redis_url.get_secret_value()).port
         assert {53, 443, store, redis} <= open_ports
-
-
-def _environ(manifests: list[Manifest], pod: Manifest) -> dict[str, str]:
-    container = container_of(pod)
-    environ: dict[str, str] = {}
-    for source in container.get("envFrom", []):
-        for each in of_kind(manifests, "ConfigMap"):
-            if each["metadata"]["name"] == source["configMapRef"]["name"]:
-                environ |= each["data"]
-    return environ | {each["name"]: each["value"] for each in container.get("env", [])}
 
 
 def _mounted_keys(pod: Manifest) -> set[str]:
@@ -319,11 +250,3 @@ def _mounted_keys(pod: Manifest) -> set[str]:
 
 def _patience_s(probe: dict[str, Any]) -> float:
     return float(probe["periodSeconds"] * probe["failureThreshold"])
-
-
-def _resolved(api: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        found: dict[str, Any] = api["components"]["schemas"][name]
-        return found
-    return schema

@@ -236,7 +236,7 @@ def test_enqueued_shards_are_noted_before_their_messages_are_sent(world: Any) ->
     # given a worker that is quicker than the submitter
     noted: list[dict[int, float | None]] = []
 
-    def look(messages: Iterable[ShardMessage], *, together: int) -> None:
+    def look(messages: Iterable[ShardMessage], **_: object) -> None:
         noted.extend(dict(world.coordination.progress(m.job_id).enqueued) for m in messages)
 
     world.sender.enqueue = look

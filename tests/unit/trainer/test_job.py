@@ -15,6 +15,8 @@ from fornada.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from fornada.figures.predictions import predicted_by
+from fornada.figures.reference import Reference
 from fornada.formats.npy import from_npy
 from fornada.records import sha256_hex
 from fornada.storage.interface import ObjectInfo
@@ -82,6 +84,12 @@ def test_a_published_version_predicts_as_measured(digits: Dataset, published: _P
 
     assert sha256_hex(artifact) == manifest.digest
     np.testing.assert_allclose(found, model.predict(digits.test_items, verbose=0), atol=1e-5)
+    expected = predicted_by(found, manifest.output)
+    assert expected is not None
+    stored = models.fetch(manifest.files["reference.json"])
+    reference = Reference.from_json(stored, where="it").predicted[manifest.output.name]
+    assert expected.classes == reference.classes
+    assert expected.confidence_sum == pytest.approx(reference.confidence_sum, abs=0.01)
     accuracy = float((found.argmax(axis=1) == digits.test_targets).mean())
     assert pytest.approx(accuracy, abs=0.01) == manifest.metrics["test_accuracy"]
     assert accuracy > 0.6

@@ -2,7 +2,7 @@
 
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,13 @@ class _Sender:
     def __init__(self, world: Any) -> None:
         self._world = world
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         for message in list(messages):
             self._world.service.run(message)
 

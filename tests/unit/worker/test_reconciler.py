@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from fornada import keys
 from fornada.coordination.interface import Claim, SmallJob
 from fornada.errors import BrokerError, ForeignBucketError, StoreAccessError, StoreUnavailableError
-from fornada.events import JobHeldUp, JobUnreadable
+from fornada.events import JobHeldUp, JobUnreadable, ShardsReenqueued
+from fornada.events.queues import LeadershipNoted
 from fornada.jobs.upkeep import looks
 from fornada.jobs.upkeep.looks import ROUNDS_PER_LOOK
 from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS
 from fornada.queue.message import ShardMessage
+from fornada.testing import InMemoryCoordination
 
 ONE = np.ones((1, 3), np.float32)
 
@@ -113,6 +116,30 @@ def test_a_shard_under_lease_is_left_alone_and_enqueued_once_it_ran_out(world: A
     assert [0] == _queued(world)
 
 
+@pytest.mark.parametrize("is_small", [True, False])
+def test_listeners_hear_which_shards_were_lost(
+    world: Any,
+    is_small: bool,  # noqa: FBT001 - a parameter of pytest
+) -> None:
+    # given three shards: one at work, one enqueued, and one that waits for room
+    job = (world.submit_small if is_small else world.submit)([ONE] * 3)
+    if is_small:
+        del world.coordination._memory.jobs[job.job_id].enqueued[2]
+    else:
+        world.coordination.mark_enqueued(job.job_id, [1])
+    world.coordination.begin([Claim(job.job_id, 0, "attempt")], lease_s=world.lease_s)
+    reconciler = world.new_reconciler()
+
+    # when nothing of them is heard for a minute
+    for _ in range(2):
+        reconciler.round()
+        world.queue.clear()
+        world.advance(61)
+
+    told = [event for event in world.heard if isinstance(event, ShardsReenqueued)]
+    assert [(1, 0), (3, 3)] == [(event.shard_count, event.lost_count) for event in told]
+
+
 def test_shards_with_an_outcome_are_not_enqueued(world: Any) -> None:
     world.submit([ONE] * 3)
     world.commit(1)
@@ -143,6 +170,24 @@ def test_only_the_leader_enqueues_and_another_leads_once_it_shows_no_life(world:
         world.monotonic_s += seconds
         other.round()
         assert expected == _queued(world)
+
+
+def test_listeners_hear_who_leads_when_that_changes(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, other = world.new_reconciler("leader"), world.new_reconciler("other")
+    for _ in range(2):
+        leader.round()
+        other.round()
+    away = BrokerError("Redis is away; try again")
+    monkeypatch.setattr(InMemoryCoordination, "beat", Mock(side_effect=away))
+    with pytest.raises(BrokerError):
+        leader.round()
+
+    told = [event.leads for event in world.heard if isinstance(event, LeadershipNoted)]
+
+    assert [True, False, False] == told
+    assert not leader.is_leading
 
 
 def test_leases_run_out_as_the_leader_watches_and_not_by_redis_clock(world: Any) -> None:

@@ -57,9 +57,19 @@ def test_what_is_no_message_is_refused_and_says_where(
         messages_of(args, kwargs)
 
 
-def _task(run: Callable[[Sequence[ShardMessage]], object], activity: Activity | None = None) -> Any:
+def _task(
+    run: Callable[[Sequence[ShardMessage]], object],
+    activity: Activity | None = None,
+    *,
+    end_process: Callable[[], object] = lambda: None,
+) -> Any:
     app = Celery("test", set_as_current=False)
-    tasks.register(app, run=run, activity=activity or Activity())
+    tasks.register(
+        app,
+        run=lambda messages, _traceparent: run(messages),
+        activity=activity or Activity(),
+        end_process=end_process,
+    )
     return app.tasks[keys.TASK_RUN_SHARD]
 
 
@@ -76,7 +86,7 @@ def test_the_task_has_the_name_that_producers_know_and_drops_bad_messages() -> N
 
 def test_the_worker_has_no_task_but_ours() -> None:
     app = Celery("test", set_as_current=False)
-    tasks.register(app, run=lambda _messages: None, activity=Activity())
+    tasks.register(app, run=lambda *_: None, activity=Activity(), end_process=lambda: None)
 
     assert [keys.TASK_RUN_SHARD] == list(app.tasks)
 
@@ -97,14 +107,12 @@ def test_no_exception_leaves_the_task() -> None:
     assert ([1, 1], 0) == (seen, activity.running_count)
 
 
-def test_out_of_memory_ends_the_process_for_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    codes: list[int] = []
-    # The real one would end the tests.
-    monkeypatch.setattr(tasks.os, "_exit", codes.append)
+def test_out_of_memory_ends_the_process_for_a_restart() -> None:
+    ended: list[str] = []
 
     def run(_messages: Sequence[ShardMessage]) -> None:
         raise MemoryError("device")
 
-    _task(run)(GOOD)
+    _task(run, end_process=lambda: ended.append("once"))(GOOD)
 
-    assert [75] == codes
+    assert ["once"] == ended

@@ -15,6 +15,8 @@ from sklearn.datasets import load_digits
 from fornada.calls.frames import RequestFrame
 from fornada.coordination.interface import Claim
 from fornada.coordination.worker_board.interface import WorkerReport
+from fornada.figures.predictions import predicted_by
+from fornada.figures.reference import Reference
 from fornada.formats.rows import blank_rows
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
@@ -85,7 +87,13 @@ class Stage:
         )
         return job.id
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """Run shards, or keep them."""
         for message in messages:
             manifest = self.jobs.manifest(message.job_id)
@@ -205,10 +213,16 @@ def publish_models(stage: Stage) -> None:
             ),
             packages={"keras": "3.15.1", "tensorflow": "2.21.0", "fornada": "0.9.0"},
         )
+        predict = by_likeness(images, labels, sharpness=sharpness)
+        expected = predicted_by(predict(images[200:]), gives)
         stage.publish(
             draft,
-            by_likeness(images, labels, sharpness=sharpness),
-            {"report.html": REPORT, "training-classes.json": json.dumps(learned).encode()},
+            predict,
+            {
+                "report.html": REPORT,
+                "training-classes.json": json.dumps(learned).encode(),
+                **Reference.files({} if expected is None else {"class": expected}),
+            },
         )
     for version in (1, 2, 1, 2):
         stage.models.promote("digits", version, "prod")

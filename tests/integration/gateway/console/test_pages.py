@@ -69,6 +69,7 @@ def test_the_address_has_the_filters(
         "/shards/map",
         "/shards/outcomes",
         "/shards/0",
+        "/drift",
         "/cancel",
         "/verify",
     ],
@@ -152,6 +153,30 @@ def test_a_job_shows_what_the_api_says(visitor: TestClient, jobs: dict[str, str]
         assert shown in page.replace("&#39;", "'")
     assert said["counts"]["failed"] == failed.count('<p class="reason">')
     assert "broken/bomb.png is 50000x50000 pixels" in failed
+
+
+def test_drift_is_told_from_the_models_test_items_or_another_job(
+    visitor: TestClient, jobs: dict[str, str]
+) -> None:
+    path = f"/jobs/{jobs['done']}/drift"
+
+    linked = visitor.get(f"/jobs/{jobs['done']}").text
+    alone, other = (
+        visitor.get(path + query).text for query in ("", f"?against={jobs['cancelled']}")
+    )
+    foreign = visitor.get(f"{path}?against={jobs['table']}").text
+    unknown = visitor.get(f"/jobs/{jobs['photos']}/drift")
+    still_open = visitor.get(f"/jobs/{jobs['running']}/drift").text
+
+    assert f'href="{path}"' in linked
+    assert "Stable" in alone
+    assert "beside the test items of digits:2" in alone
+    assert f"beside job {jobs['cancelled']}" in other
+    assert 'class="state large failed">Large' in other
+    assert "houses" not in foreign
+    assert "has no job" in foreign
+    assert (200, True) == (unknown.status_code, "was published without test items" in unknown.text)
+    assert "has not ended" in still_open
 
 
 def test_classes_stand_beside_those_of_the_training_set(

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fornada.errors import BrokerError
+from fornada.events import Event, Events
+from fornada.events.serving import WebhookCalled
 from fornada.jobs.store import JobStore
 from fornada.trust.deployment_keys import DeploymentKeys
 from gateway.webhooks.addresses import Addresses
@@ -31,6 +33,7 @@ class _World:
         self.client = client
         self.receiver = receiver
         self.outbox = Outbox(objects=client._models.objects)
+        self.heard: list[Event] = []
 
     def job(self) -> Job:
         """A job with a webhook."""
@@ -54,6 +57,7 @@ class _World:
             calls=WebhookCalls(allowed),
             secrets=secrets,
             holder=holder,
+            events=Events(self.heard.append),
             clock=lambda: self.at,
         )
 
@@ -83,6 +87,8 @@ def test_a_receiver_is_called_for_three_days_ever_more_rarely(world: _World) -> 
     assert times[1] < timedelta(seconds=6)
     assert "given up" == world.outbox.newest("night").state
     assert 14 == len(world.outbox.newest("night").attempts)
+    called = [WebhookCalled(result="retrying")] * 13 + [WebhookCalled(result="given_up")]
+    assert called == world.heard
 
 
 def test_nothing_is_told_before_its_time_or_of_a_job_at_work(world: _World) -> None:

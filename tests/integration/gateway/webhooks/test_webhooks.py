@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -14,6 +15,7 @@ from fornada.keys import gateway as gateway_keys
 from fornada.trust.deployment_keys import new_key
 from gateway.webhooks import calls, deliveries, dispatcher
 
+from ..console.conftest import form_token_in, log_in
 from .conftest import BODY, Gateways, Submit
 from .receiver import Receiver
 
@@ -101,7 +103,7 @@ def test_a_receiver_that_fails_is_called_again_until_it_takes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     defaults = calls.WebhookCalls.__init__.__kwdefaults__
-    monkeypatch.setitem(defaults, "within_s", 0.2)
+    monkeypatch.setitem(defaults, "within_s", 2.0)
     receiver.statuses = [500, 302, None, 404]
     caller = gateways.add()
     job = submit(caller).json()
@@ -112,7 +114,8 @@ def test_a_receiver_that_fails_is_called_again_until_it_takes_it(
 
     attempts = caller.get(path).json()["attempts"]
     assert [500, 302, None, 404, 204] == [each["status"] for each in attempts]
-    assert "no answer within 0.2 s" == attempts[2]["error"]
+    assert "no answer within 2 s" == attempts[2]["error"]
+    assert "redirects are not followed" == attempts[1]["error"]
     # No redirect was followed, and a receiver knows them as the same.
     assert {"/hook?of=shop"} == {call.path for call in receiver.calls}
     assert 1 == len({call.headers["webhook-id"] for call in receiver.calls})
@@ -279,3 +282,25 @@ def test_a_retry_has_the_webhook_of_its_job_and_a_deleted_job_has_none(
     for job_id in (retry, job["id"]):
         assert 204 == caller.delete(f"/v1/jobs/{job_id}").status_code
     assert [] == list(gateways.objects.list(gateway_keys.WEBHOOKS_TOLD_PREFIX))
+
+
+def test_the_job_s_page_shows_the_calls_and_calls_again(
+    gateways: Gateways, receiver: Receiver, submit: Submit, wait_until: WaitUntil
+) -> None:
+    receiver.statuses = [410]
+    caller = gateways.add()
+    job = submit(caller).json()
+    path = f"/jobs/{job['id']}"
+    browser = TestClient(caller.app, base_url="http://127.0.0.1", follow_redirects=False)
+    log_in(browser, caller.headers["authorization"].removeprefix("Bearer "))
+    assert "called when the job ends" in browser.get(path).text
+
+    caller.post(f"/v1/jobs/{job['id']}/cancel")
+    wait_until(lambda: "answered 410" in browser.get(path).text)
+    form = {"form_token": form_token_in(browser.get(path).text)}
+    refused = browser.post(f"{path}/webhook/redeliver", data={})
+    done = browser.post(f"{path}/webhook/redeliver", data=form)
+    wait_until(lambda: ": delivered." in browser.get(path).text)
+
+    assert (403, 303) == (refused.status_code, done.status_code)
+    assert 2 == len(receiver.calls)

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -219,7 +219,13 @@ class _Deployment:
         results = [(positions, job.results().probabilities) for positions, job in jobs]
         return [*results, *zip(calls, answers, strict=True)]
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+    def enqueue(
+        self,
+        messages: Iterable[ShardMessage],
+        *,
+        together: int = 1,
+        traces: Mapping[str, str] | None = None,
+    ) -> None:
         """Queue messages, as many in one as the example has it."""
         self._queue += bundles_of(messages, together=min(together, self._together))
 

@@ -19,6 +19,10 @@ from fornada.calls.frames import (
 from fornada.errors import MessageError
 from fornada.records import ModelPin
 from fornada.tensors import Dtype
+from fornada.testing import TEST_KEYS
+from fornada.trust.deployment_keys import NO_KEYS
+
+from ....traced import TRACEPARENT
 
 _ID = "0123456789abcdef" * 2
 
@@ -45,6 +49,18 @@ def test_a_call_comes_out_as_it_went_in() -> None:
     assert _request() == found.header
     np.testing.assert_array_equal(items, found.items)
     assert np.uint8 == found.items.dtype
+
+
+def test_a_call_names_the_span_that_waits_signed_or_not() -> None:
+    items = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+
+    for own_keys in (NO_KEYS, TEST_KEYS):
+        frame = request_frame(_request(), items, deployment_keys=own_keys, traceparent=TRACEPARENT)
+        call = RequestFrame.parse(frame, deployment_keys=own_keys)
+        assert (_request(), True, TRACEPARENT) == (call.header, call.is_trusted, call.traceparent)
+        np.testing.assert_array_equal(items, call.items)
+        with pytest.raises(MessageError):
+            RequestFrame.parse(frame[1:], deployment_keys=own_keys)
 
 
 def test_a_call_may_have_any_dtype_of_arrays() -> None:

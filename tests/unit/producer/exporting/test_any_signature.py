@@ -34,8 +34,8 @@ from fornada.tensors import InputTensor, OutputTensor
 from fornada.testing import InMemoryCoordination
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
+from producer.following.queues import Queues
 from producer.job import Job
-from producer.queues import Queues
 
 AT = datetime(2026, 11, 29, tzinfo=UTC)
 SHA = "0" * 64

@@ -97,6 +97,9 @@ def test_jobs_that_were_made_up_in_redis_are_not_looked_at(
 
     assert Backlog(queued=WorkCount(shards=1, items=11)) == client.backlog()
     assert 1 == len(asked)
+    # The next count knows how large it is.
+    assert 11 == client.backlog().total.items
+    assert 1 == len(asked)
 
 
 def test_without_the_queue_there_is_no_telling(

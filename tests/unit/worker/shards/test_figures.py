@@ -66,7 +66,7 @@ def test_small_jobs_computed_together_have_figures_of_their_own(world: Any, mode
     figures = [final.figures_for(job.gives) for final, job in zip(finals, jobs, strict=True)]
     assert [[0, 1], [1, 2]] == [each.predicted["kind"].classes for each in figures]
     # By items: 1 and 3.
-    assert figures[1].cpu_s == pytest.approx(3 * figures[0].cpu_s, abs=2e-6)
+    assert figures[1].cpu_s == pytest.approx(3 * figures[0].cpu_s, abs=5e-6)
     assert [None, None] == [final.figures for final in finals]
 
 
@@ -80,6 +80,18 @@ def test_a_price_becomes_the_cost_of_a_job(world: Any, model: Any) -> None:
 
     figures = world.jobs.final("job").figures_for(job.gives)
     assert figures.cost == pytest.approx(figures.cpu_s, abs=2e-6)
+
+
+def test_a_cost_is_told_only_if_every_shard_has_one(world: Any, model: Any) -> None:
+    job = world.submit([items(0.25), items(0.25)])
+    world.settings = world.settings.model_copy(update={"price_per_cpu_hour": 3600.0})
+    world.run(0, service=world.new_service("worker-1"))
+    world.settings = world.settings.model_copy(update={"price_per_cpu_hour": None})
+
+    world.run(1, service=world.new_service("worker-2"))
+
+    assert world.outcome(0).figures.cost > 0
+    assert world.jobs.final("job").figures_for(job.gives).cost is None
 
 
 def test_a_shard_without_figures_is_left_out_and_its_job_says_so(world: Any, model: Any) -> None:
@@ -101,14 +113,16 @@ def test_jobs_of_older_versions_have_none(world: Any) -> None:
 
 
 def test_forged_predictions_of_no_such_output_are_left_out(world: Any, model: Any) -> None:
-    job = world.submit([items(0.25), items(0.25)])
-    world.run(0)
-    key = JobKeys("job").outcome(0)
-    stored = world.objects.get(key).data
-    forged = stored.replace(b'"kind":{', b'"other":{').replace(b'"classes":[0,1]', b'"classes":[9]')
-    world.objects.put(key, forged)
+    world.submit([items(0.25), items(0.25), items(0.25)])
+    for shard, (was, forged) in enumerate(
+        [(b'"kind":{', b'"other":{'), (b'"classes":[0,1]', b'"classes":[9]')]
+    ):
+        world.run(shard)
+        key = JobKeys("job").outcome(shard)
+        world.objects.put(key, world.objects.get(key).data.replace(was, forged))
 
-    world.run(1)
+    world.run(2)
 
-    figures = world.jobs.final("job").figures_for(job.gives)
+    figures = world.jobs.final("job").figures
     assert ({"kind"}, [0, 1]) == (figures.predicted.keys(), figures.predicted["kind"].classes)
+    assert 3 == figures.shards

@@ -25,7 +25,16 @@ from fornada.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
-from fornada.events import Event, Events, JobEnded, ShardDeferred, Stage, StageEnded, TileComputed
+from fornada.events import (
+    Event,
+    Events,
+    JobEnded,
+    ShardDeferred,
+    ShardFinished,
+    Stage,
+    StageEnded,
+    TileComputed,
+)
 from fornada.formats.npy import to_npy
 from fornada.jobs.shard_inputs import ShardInput
 from fornada.queue.message import ShardMessage
@@ -295,6 +304,8 @@ def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kill
     )
     assert [3] == [error.index for error in outcome.item_errors]
     assert "its worker died over it: signal 9" == outcome.item_errors[0].reason
+    (predicted,) = outcome.figures.predicted.values()
+    assert len(ITEMS) - 1 == predicted.item_count
     assert [3] == list(np.flatnonzero(np.isnan(stored_rows(world.jobs, outcome)).all(axis=1)))
     assert "PARTIAL" == world.jobs.final("job").state
 
@@ -769,6 +780,8 @@ def test_the_outcome_of_the_attempt_that_came_first_holds(world: Any) -> None:
 
     assert "theirs" == world.outcome().attempt
     assert "SUCCEEDED" == world.jobs.final("job").state
+    # Whoever committed it tells of it, once.
+    assert [] == [event for event in world.heard if isinstance(event, ShardFinished)]
 
 
 @pytest.mark.parametrize("dead_first", [True, False])

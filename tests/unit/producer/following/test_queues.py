@@ -10,8 +10,8 @@ from fornada.coordination.worker_board.interface import WorkerReport
 from fornada.errors import BrokerError
 from fornada.records import now
 from fornada.testing import InMemoryCoordination
+from producer.following.queues import Queues
 from producer.job import Job
-from producer.queues import Queues
 from producer.testing import in_memory_client
 
 ENQUEUED = Progress(done=frozenset(), enqueued={0: 0.0}, counted=True, at=now())

@@ -9,8 +9,8 @@ from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
+from producer.following.queues import Queues
 from producer.job_status import JobStatus, ended_status
-from producer.queues import Queues
 
 log = get_logger(__name__)
 
@@ -76,7 +76,9 @@ class JobLooks:
             progress = Progress(done=frozenset())
         if progress.counted:
             return progress
-        self._done = self._jobs.outcome_shards(job_id, shard_count=len(self._manifest.shards))
+        self._done = self._jobs.outcome_shards(
+            job_id, shard_count=len(self._manifest.shards), known=self._done
+        )
         return replace(progress, done=self._done)
 
     def status(self, progress: Progress) -> JobStatus:

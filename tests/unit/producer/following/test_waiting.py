@@ -3,7 +3,7 @@
 import pytest
 
 from fornada.coordination.notices.interface import Notice
-from producer.waiting import LOOK_EVERY_S, Due, LookTimes
+from producer.following.waiting import LOOK_EVERY_S, Due, LookTimes
 
 
 class _Waiter:

@@ -1,0 +1,1 @@
+"""A fleet of many workers: what each costs what they share, and what follows, simulated."""

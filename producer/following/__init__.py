@@ -1,0 +1,1 @@
+"""Follow an open job: look at it, wait for it, and say why it waits."""
