@@ -59,11 +59,15 @@ class FornadaError(Exception):
 
     @property
     def public_text(self) -> str:
-        """What a job's records say of the error: the operator's addresses are not in it."""
+        """What a job's records and a gateway say of the error.
+
+        It has neither the operator's addresses nor commands. Where one text serves the command
+        line, Python and HTTP, it names an option as a parameter: `top_k`, not `--top-k`.
+        """
         return str(self) if self._public_text is None else self._public_text
 
     def with_public_text(self, text: str) -> Self:
-        """This error, of which a job's records say `text`."""
+        """This error, of which a job's records and a gateway say `text`."""
         self._public_text = text
         return self
 

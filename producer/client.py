@@ -110,9 +110,12 @@ class Client(Jobs):
         """A client of the deployment that `FORNADA_*` names; nothing is contacted yet.
 
         Raises:
-            ConfigError: A variable is missing, wrong or unknown.
+            ConfigError: A variable is missing, wrong or unknown, or only FORNADA_URL is set: a
+                gateway is spoken to over HTTP.
         """
-        return cls.from_settings(Settings.from_env(os.environ if environ is None else environ))
+        settings = Settings.from_env(os.environ if environ is None else environ)
+        settings.require_deployment("a Client")
+        return cls.from_settings(settings)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Client":

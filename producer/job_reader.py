@@ -292,14 +292,14 @@ class JobReader:
         if final is None:
             if not partial:
                 raise JobNotFinishedError(
-                    f"job {self.id} has not ended; wait for it, or request partial results"
+                    f"job {self.id} has not ended; wait for it, or ask for `partial` results"
                 )
             return self._outcome_shards(), "the job has not ended"
         if final.state not in {"SUCCEEDED", "PARTIAL"} and not partial:
             remedy = "no item has a result"
             if final.items_ok:
                 count = f"{final.items_ok} of {self.manifest.item_count}"
-                remedy = f"request partial results to read the {count} items that have one"
+                remedy = f"ask for `partial` results to read the {count} items that have one"
             raise JobFailedError(f"job {self.id} ended {final.state}: {final.reason}; {remedy}")
         return set(from_ranges(final.outcome_ranges)), f"the job ended {final.state}"
 

@@ -29,7 +29,7 @@ def list_quarantined(as_json: bool) -> None:  # noqa: FBT001 - click passes flag
 
     Example: fornada queue quarantine list
     """
-    settings = Settings.from_env(os.environ)
+    settings = _settings()
     entries = Quarantine.from_settings(settings).entries()
     if as_json:
         found = [entry.model_dump(mode="json") for entry in entries]
@@ -51,9 +51,15 @@ def drop(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
 
     Example: fornada queue quarantine drop
     """
-    settings = Settings.from_env(os.environ)
+    settings = _settings()
     count = Quarantine.from_settings(settings).drop()
     if as_json:
         print_json({"queue": settings.queue, "dropped": count})
         return
     say(f"{count} dropped")
+
+
+def _settings() -> Settings:
+    settings = Settings.from_env(os.environ)
+    settings.require_deployment(f"`{click.get_current_context().command_path}`")
+    return settings

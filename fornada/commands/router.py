@@ -61,7 +61,7 @@ _COMMANDS = {
 #: In the order of a model's life; of several packages, since only some need Keras or Celery.
 _MODELS_COMMANDS = {
     "list": _Target(
-        "model_store.commands.reading", "list_models", "List all models with their aliases."
+        "producer.commands.models", "list_models", "List all models with their aliases."
     ),
     "show": _Target(
         "model_store.commands.reading", "show", "Show one version, and its aliases' history."

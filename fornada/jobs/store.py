@@ -311,7 +311,8 @@ class JobStore(OutcomeStore):
 
 
 def _not_found(job_id: str) -> JobNotFoundError:
-    return JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
+    error = JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
+    return error.with_public_text(f"no job {job_id!r}; GET /v1/jobs lists yours")
 
 
 def _end_with(manifest: JobManifest, outcome: ShardOutcome) -> JobFinal:

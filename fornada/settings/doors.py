@@ -10,7 +10,8 @@ class DoorSettings(BaseModel):
         default=None,
         pattern=r"^https?://",
         description="A gateway, such as https://inference.example.com. Set, `fornada submit`, "
-        "`jobs` and `predict` go through it, and reach neither Redis nor the store.",
+        "`jobs`, `predict` and `models list` go through it, and reach neither Redis nor the store; "
+        "`doctor` checks it.",
     )
     api_key: SecretStr | None = Field(
         default=None,

@@ -100,6 +100,7 @@ def revoke(key_id: str) -> None:
 
 def _open() -> ApiKeys:
     settings = Settings.from_env(os.environ)
+    settings.require_deployment(f"`{click.get_current_context().command_path}`")
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     return ApiKeys(objects=open_store(settings))
 

@@ -3,8 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +25,67 @@ from model_store.store import ModelStore
 _QUALITIES = {"test_accuracy": "accuracy", "test_mean_absolute_error": "mean absolute error"}
 
 
-@click.command("list")
-@JSON_OPTION
-def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """List all models with their newest version and their aliases, or why one cannot be read.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedModel:
+    """A model in a list, with its newest version."""
 
-    Example: fornada models list
-    """
+    name: str
+    versions: list[int]
+    newest: int
+    digest: str
+    aliases: dict[str, int]
+    inputs: list[Any]
+    outputs: list[Any]
+    metrics: dict[str, float]
+    created_at: datetime
+
+
+def listed_models() -> tuple[list[ListedModel], dict[str, str]]:
+    """The models of the store; and name of one that cannot be read -> why."""
     store = store_from_env()
-    found: list[tuple[ModelManifest, list[int], dict[str, int]]] = []
+    found: list[ListedModel] = []
     unreadable: dict[str, str] = {}
     for name in store.names():
         try:
-            found.append((store.resolve(name), store.versions(name), store.aliases(name)))
+            newest = store.resolve(name)
+            found.append(
+                ListedModel(
+                    name=newest.name,
+                    versions=store.versions(name),
+                    newest=newest.version,
+                    digest=newest.digest,
+                    aliases=store.aliases(name),
+                    metrics=newest.metrics,
+                    created_at=newest.created_at,
+                    **tensors_json(newest),
+                )
+            )
         except (MessageError, ModelUnusableError) as exc:
             unreadable[name] = str(exc)
+    return found, unreadable
+
+
+def print_models(
+    found: Sequence[ListedModel], unreadable: Mapping[str, str], *, as_json: bool
+) -> None:
+    """Print models, and why some cannot be read."""
     if as_json:
+        lines = [{**asdict(each), "created_at": each.created_at.isoformat()} for each in found]
         broken = [{"name": name, "error": why} for name, why in unreadable.items()]
-        print_json({"models": [*(_line(*entry) for entry in found), *broken]})
+        print_json({"models": [*lines, *broken]})
         return
     if not found and not unreadable:
         say("no models yet; `fornada train` publishes one")
         return
     rows: list[tuple[object, ...]] = [
         (
-            newest,
-            len(versions),
-            " ".join(f"@{alias}→{version}" for alias, version in sorted(aliases.items())),
-            _quality(newest),
-            f"{newest.created_at:%F %T}Z",
+            f"{each.name}:{each.newest}",
+            len(each.versions),
+            " ".join(f"@{alias}→{version}" for alias, version in sorted(each.aliases.items())),
+            _quality(each.metrics),
+            f"{each.created_at:%F %T}Z",
         )
-        for newest, versions, aliases in found
+        for each in found
     ]
     rows += [(name, "", "", f"cannot be read: {why}", "") for name, why in unreadable.items()]
     print_table(rows, header=("model", "versions", "aliases", "quality", "published"))
@@ -164,10 +195,10 @@ def export(model: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - c
         say(path)
 
 
-def _quality(manifest: ModelManifest) -> str:
+def _quality(metrics: Mapping[str, float]) -> str:
     for metric, words in _QUALITIES.items():
-        if metric in manifest.metrics:
-            return f"{words} {manifest.metrics[metric]:.4f}"
+        if metric in metrics:
+            return f"{words} {metrics[metric]:.4f}"
     return ""
 
 
@@ -223,19 +254,6 @@ def _sides(difference: Difference) -> list[str]:
     return [*sides, "" if change is None else f"{change:+.6g}"]
 
 
-def _line(newest: ModelManifest, versions: list[int], aliases: dict[str, int]) -> dict[str, Any]:
-    return {
-        "name": newest.name,
-        "versions": versions,
-        "newest": newest.version,
-        "digest": newest.digest,
-        "aliases": aliases,
-        **tensors_json(newest),
-        "metrics": newest.metrics,
-        "created_at": newest.created_at.isoformat(),
-    }
-
-
 def tensors_json(manifest: ModelManifest) -> dict[str, Any]:
     """What a model takes and gives, as its manifest has it."""
     return {
@@ -247,5 +265,6 @@ def tensors_json(manifest: ModelManifest) -> dict[str, Any]:
 def store_from_env() -> ModelStore:
     """The models of the deployment that `FORNADA_*` describes; contacts nothing yet."""
     settings = Settings.from_env(os.environ)
+    settings.require_deployment(f"`{click.get_current_context().command_path}`")
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     return ModelStore.from_settings(settings)

@@ -25,6 +25,16 @@ def client_from_env() -> Client | RemoteClient:
     return Client.from_settings(settings)
 
 
+def gateway_from_env() -> Gateway | None:
+    """The gateway that `FORNADA_*` names, if it names one.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    settings = _settings()
+    return None if settings.url is None else Gateway.from_settings(settings)
+
+
 def own_client_from_env(command: str) -> Client:
     """The client of the deployment itself, for a command that no gateway offers.
 

@@ -86,7 +86,7 @@ def check_options(export: Export, fmt: str) -> None:
         UsageError: It has not.
     """
     if export.top_k is not None and not FORMATS[fmt].has_rows:
-        raise UsageError(f"{fmt} has all outputs and lists no classes; leave --top-k out")
+        raise UsageError(f"{fmt} has all outputs and lists no classes; leave top_k out")
     if export.carried and not FORMATS[fmt].has_rows:
         raise UsageError(f"{fmt} has arrays and no rows; leave --with-columns out")
     if export.is_raw and not FORMATS[fmt].is_for_spreadsheets:
@@ -101,7 +101,7 @@ def _with_ids_written(
             if "\n" in item_id or "\r" in item_id:
                 raise UsageError(
                     f"item id {item_id!r} has a line break, and {path} a line for each; use "
-                    "--format npz"
+                    "format npz"
                 )
         file.write(encoded("".join(f"{item_id}\n" for item_id in part.item_ids)))
         yield part

@@ -33,8 +33,7 @@ def rows_of(gives: Sequence[OutputTensor], *, model: str, top_k: int | None = No
     kinds = sorted({output.kind for output in gives})
     if top_k is not None and "probabilities" not in kinds:
         raise UsageError(
-            f"--top-k lists the likeliest classes, and {model} gives {', '.join(kinds)}; leave it "
-            "out"
+            f"top_k lists the likeliest classes, and {model} gives {', '.join(kinds)}; leave it out"
         )
     most = _TOP_K if top_k is None else top_k
     return Rows(outputs=[_rows_of(output, top_k=most) for output in gives], model=model)
@@ -193,7 +192,7 @@ class TensorRows(OutputRows):
                 return [f"{self.output.kind[0]}_{number}" for number in range(width)]
         raise UsageError(
             f"an item of output {self.output.name!r} has shape {text_of(self.output.shape)}, which "
-            "fits no row of CSV; use --format jsonl, parquet, arrow, npz or safetensors"
+            "fits no row of CSV; use format jsonl, parquet, arrow, npz or safetensors"
         )
 
     def flat_cells(self, cells: Sequence[list[Any]]) -> list[list[Any]]:

@@ -87,7 +87,7 @@ class Rows:
                     "--with-columns, or rename it in the table"
                 )
             raise UsageError(
-                f"{self.model} gives several columns named {', '.join(twice)}; use --format "
+                f"{self.model} gives several columns named {', '.join(twice)}; use format "
                 "safetensors, or publish it with other names"
             )
 

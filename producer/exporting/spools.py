@@ -70,7 +70,7 @@ class Spools:
         if twice:
             raise UsageError(
                 f"{export.model} has an output named {twice[0]}, like another array of the file; "
-                "use --format parquet, or publish it with another name"
+                "use format parquet, or publish it with another name"
             )
 
     def __enter__(self) -> Self:

@@ -60,7 +60,7 @@ def find_files(files: LocalFiles, *, strict: bool) -> list[FoundFile]:
         given = ", ".join(printable(os.fspath(path)) for path in files.paths)[:300]
         if files.selection == Selection():
             raise InputError(f"{given} has no file to read; check the path")
-        raise InputError(f"{given} has no file that is included; check --include, --exclude")
+        raise InputError(f"{given} has no file that is included; check include and exclude")
     return found
 
 

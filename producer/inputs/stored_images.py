@@ -106,7 +106,7 @@ def find_objects(
     kept = _of_one_family(kept, stored)
     if stored.left_out.reasons and (strict or not kept):
         given = listed(stored.left_out.reasons, count=stored.left_out.count)
-        raise InputError(f"{given}; name a prefix without such, or --exclude them")
+        raise InputError(f"{given}; name a prefix without such, or exclude them")
     return kept
 
 
@@ -175,10 +175,10 @@ def _check_address(stored: StoredImages, prefixes: InputPrefixes) -> None:
             f"jobs may not read {stored}: the key has no prefix of the store; make one that has, "
             f"`fornada keys create NAME --prefix {stored}`"
         )
+    fact = f"jobs may not read {stored}, only {prefixes}; copy the objects there, or"
     raise InputNotAllowedError(
-        f"jobs may not read {stored}, only {prefixes}; copy the objects there, or add their "
-        "prefix to FORNADA_INPUT_PREFIXES of producers and workers"
-    )
+        f"{fact} add their prefix to FORNADA_INPUT_PREFIXES of producers and workers"
+    ).with_public_text(f"{fact} ask whoever runs the deployment to allow their prefix")
 
 
 def _check_names(

@@ -18,6 +18,8 @@ _READ_S = 120.0
 #: A stream of events has something this often, if only a comment.
 _SILENT_S = 20.0
 _CHUNK_BYTES = 1024 * 1024
+#: The first status that is no success.
+_FIRST_FAILURE = 300
 _MOST_PROBLEM_BYTES = 1024 * 1024
 _RETRIES = urllib3.Retry(
     total=3, status_forcelist=[502, 503, 504], backoff_factor=0.2, raise_on_status=False
@@ -73,6 +75,21 @@ class Gateway:
             FornadaError: As the gateway says; `GatewayError` if it cannot be reached.
         """
         return self._json("GET", path, query=query)
+
+    def status(self, method: str, path: str) -> tuple[int, str]:
+        """The status of an answer, and why it is no success.
+
+        Raises:
+            GatewayError: The gateway cannot be reached, or answers as none does.
+        """
+        answer = self._request(method, path, body=b"", retries=False, raises=False)
+        if answer.status < _FIRST_FAILURE:
+            answer.release_conn()
+            return answer.status, ""
+        error = self._error(answer, path)
+        if isinstance(error, GatewayError):
+            raise error
+        return answer.status, str(error)
 
     def post(
         self, path: str, body: object = None, *, headers: Mapping[str, str] | None = None
@@ -179,6 +196,7 @@ class Gateway:
         headers: Mapping[str, str] | None = None,
         retries: urllib3.Retry | bool = _RETRIES,
         timeout: urllib3.Timeout = _TIMEOUT,
+        raises: bool = True,
     ) -> urllib3.BaseHTTPResponse:
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
         address = f"{self._url}{path}"
@@ -202,7 +220,7 @@ class Gateway:
                 f"the gateway {self._url} cannot be reached ({_why(exc)}); check FORNADA_URL, and "
                 "that a gateway runs there"
             ) from exc
-        if answer.status >= 300:  # noqa: PLR2004 - the first status that is no success
+        if raises and answer.status >= _FIRST_FAILURE:
             raise self._error(answer, path)
         return answer
 

@@ -172,7 +172,7 @@ def _at_least_one(shards: Iterable[Shard], stored: StoredImages) -> Iterator[Sha
         is_empty = False
         yield shard
     if is_empty:
-        raise InputError(f"{stored} has no file that is included; check --include, --exclude")
+        raise InputError(f"{stored} has no file that is included; check include and exclude")
     stored.left_out.log()
 
 

@@ -31,8 +31,8 @@ def lost_shards(manifest: JobManifest, *, jobs: JobStore, coordination: Coordina
     final = jobs.end_of(manifest)
     if final is not None:
         raise JobStateError(
-            f"job {job_id} has ended {final.state}, which never changes; retry its failed shards "
-            "with retry_failed (`fornada jobs retry-failed`)"
+            f"job {job_id} has ended {final.state}, which never changes; retry what failed as a "
+            "new job"
         )
     # Redis may have forgotten it.
     coordination.open_job(job_id)
@@ -151,8 +151,9 @@ def _job_of(
     )
     refused = jobs.inputs.refused(again)
     if refused:
+        fact = f"job {manifest.job_id} reads what no job may read now: {listed(refused)};"
         raise InputNotAllowedError(
-            f"job {manifest.job_id} reads what no job may read now: {listed(refused)}; allow it in "
-            "FORNADA_INPUT_PREFIXES of producers and workers, or submit the items again"
-        )
+            f"{fact} allow it in FORNADA_INPUT_PREFIXES of producers and workers, or submit the "
+            "items again"
+        ).with_public_text(f"{fact} submit the items again, from where jobs may read")
     return again

@@ -139,7 +139,7 @@ def _pairs(
             why = recomputed.detail if recomputed is not None else "it has no outcome"
             raise JobFailedError(
                 f"job {again.job_id} could not run shard {shard} again ({why}); see "
-                f"`fornada jobs show {again.job_id}`"
+                f"the shards of job {again.job_id}"
             )
         yield shard, recorded, recomputed
 

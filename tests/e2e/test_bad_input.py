@@ -112,7 +112,7 @@ def test_results_of_a_job_that_has_not_ended(deployment: Any, queued_job: str) -
     deployment.refuses(
         *("jobs", "results", queued_job),
         code=1,
-        words=[f"job {queued_job} has not ended", "wait for it, or request partial results"],
+        words=[f"job {queued_job} has not ended", "wait for it, or ask for `partial` results"],
     )
 
 

@@ -148,6 +148,7 @@ def train(  # noqa: PLR0917 - click passes options by name
     Example: fornada train customers.csv --target churned --name churn --promote prod
     """
     settings = Settings.from_env(os.environ)
+    settings.require_deployment("`fornada train`")
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     models = ModelStore.from_settings(settings)
     given = [each for each in (dataset_name, data, path) if each is not None]

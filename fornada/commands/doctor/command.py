@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import chain
 
 import click
 
@@ -26,6 +27,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
 #: Checks that roles contribute, as `module:function`, loaded by name because this layer knows no
 #: role. Each takes the settings and a model or `None`, and yields findings.
 _ROLE_CHECKS = ("worker.checks:model_checks",)
+_GATEWAY_CHECKS = "producer.remote.checks:gateway_checks"
 
 
 @click.command()
@@ -49,16 +51,21 @@ def doctor(
 ) -> None:
     """Check settings, broker, store and conditional writes, and predict once with a model.
 
+    With FORNADA_URL, check the gateway and what its key allows, and the rest if that is set too.
+
     Exits 0 if no check fails, else 1.
 
     Example: fornada doctor --model fashion-mnist@prod
     """
     settings = Settings.from_env(os.environ)
+    if create_bucket or adopt or model is not None or store_report:
+        settings.require_deployment("what this option checks")
     if store_report:
         show_store(settings, as_json=as_json)
         return
     findings: list[Finding] = []
-    for finding in examine(settings, create_bucket=create_bucket, adopt=adopt, model=model):
+    found = examine(settings, create_bucket=create_bucket, adopt=adopt, model=model)
+    for finding in chain(_gateway_findings(settings), found):
         findings.append(finding)
         if not as_json:
             mark, colour = f"{finding.status:<4} ", _COLOURS[finding.status]
@@ -72,6 +79,8 @@ def examine(
     settings: Settings, *, create_bucket: bool, adopt: bool = False, model: str | None
 ) -> Iterator[Finding]:
     """Run every check; one that fails does not stop the others."""
+    if settings.names_only_a_gateway:
+        return
     objects = open_store(settings)
     yield Finding(
         "settings",
@@ -95,6 +104,16 @@ def examine(
             yield from check()
         except FornadaError as exc:
             yield Finding(name, "fail", str(exc))
+
+
+def _gateway_findings(settings: Settings) -> Iterator[Finding]:
+    if settings.url is None:
+        return
+    module, function = _GATEWAY_CHECKS.split(":")
+    try:
+        yield from getattr(importlib.import_module(module), function)(settings)
+    except FornadaError as exc:
+        yield Finding("gateway", "fail", str(exc))
 
 
 def _input_findings(settings: Settings) -> Iterator[Finding]:

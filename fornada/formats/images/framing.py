@@ -53,7 +53,7 @@ def check_unresized(have: tuple[int, int], want: Size, *, where: str) -> None:
         case width, None:
             takes, other = f"a width of {width}", ""
         case width, height:
-            takes, other = f"{width}x{height} (width x height)", ", or submit with --resize"
+            takes, other = f"{width}x{height} (width x height)", ", or submit with resize"
     raise InputError(
         f"{where} is {have[0]}x{have[1]} pixels, and the model takes {takes}; resize before you "
         f"submit{other}"

@@ -49,7 +49,7 @@ def _array_of(export: Export) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
     if needs_tensor_file(export.gives):
         outputs = ", ".join(f"{output.name}: {output}" for output in export.gives)
         raise UsageError(
-            f"npy holds one array of numbers, and {export.model} gives {outputs}; use --format "
+            f"npy holds one array of numbers, and {export.model} gives {outputs}; use format "
             "npz, safetensors or parquet"
         )
     (output,) = export.gives

@@ -101,7 +101,7 @@ def _others(
     raise InputError(
         f"{where} has no column {tensor.name!r}, and {len(fitting)} of its other columns hold "
         f"{wants if wants == 'text' else 'numbers'}{listed}, where {model} takes {tensor}; name "
-        f"them with columns (--column {tensor.name}=A,B,…), and ids with id_column (--id-column)"
+        f"them in columns ({tensor.name}=A,B,…), and the column of the ids in id_column"
     )
 
 

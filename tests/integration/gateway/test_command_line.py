@@ -13,8 +13,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from fornada.commands.router import main
+from fornada.errors import ConfigError
+from gateway.auth.scopes import Scope
+from producer.asynchronous.client import AsyncClient
+from producer.client import Client
 
-from .conftest import CLASSES
+from .conftest import CLASSES, CallerOf
 
 
 class _Done(NamedTuple):
@@ -140,6 +144,83 @@ def test_items_are_predicted_at_once(run: _Run) -> None:
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert ["shirt"] * 4 + ["bag"] * 2 == [line["label"] for line in lines]
     assert ["bag"] == lines[-1]["top_labels"]
+
+
+def test_models_are_listed_as_the_store_lists_them(run: _Run) -> None:
+    table, listed = run("models", "list"), json.loads(run("models", "list", "--json").out)
+
+    assert "looks:1" in table.out
+    assert "@prod→1" in table.out
+    (model,) = listed["models"]
+    assert ("looks", [1], 1, {"prod": 1}) == (
+        model["name"],
+        model["versions"],
+        model["newest"],
+        model["aliases"],
+    )
+    assert [{"name": "inputs", "dtype": "uint8", "shape": [2, 2]}] == [
+        {name: tensor[name] for name in ("name", "dtype", "shape")} for tensor in model["inputs"]
+    ]
+
+
+@pytest.fixture
+def gateway_alone(run: _Run, monkeypatch: pytest.MonkeyPatch) -> _Run:
+    """As `run`, without settings of the deployment."""
+    monkeypatch.delenv("FORNADA_REDIS_URL")
+    monkeypatch.delenv("FORNADA_S3_ENDPOINT_URL")
+    return run
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "models show looks",
+        "models promote looks 1 --alias prod",
+        "keys list",
+        "keys create shop",
+        "queue quarantine list",
+        "train --data x.npz --name x",
+        "doctor --model looks",
+    ],
+)
+def test_a_command_that_no_gateway_offers_says_so(gateway_alone: _Run, command: str) -> None:
+    done = gateway_alone(*command.split())
+
+    assert 2 == done.code
+    assert "FORNADA_URL names a gateway alone; set FORNADA_REDIS_URL" in done.err
+
+
+def test_a_client_in_python_says_that_it_needs_the_deployment() -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ConfigError, match="a Client reaches Redis and the store itself"):
+            kind.from_env({"FORNADA_URL": "http://127.0.0.1:1", "FORNADA_API_KEY": "k"})
+
+
+def test_the_doctor_examines_the_gateway_and_its_key(
+    gateway_alone: _Run, caller_of: CallerOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> tuple[int, dict[str, list[str]]]:
+        done = gateway_alone("doctor", "--json")
+        findings = json.loads(done.out)["findings"]
+        return done.code, {f["check"]: [f["status"], f["detail"]] for f in findings}
+
+    def use(key: str) -> None:
+        monkeypatch.setenv("FORNADA_API_KEY", key.removeprefix("Bearer "))
+
+    full, whole = found()
+    use(caller_of(Scope.PREDICT).headers["Authorization"])
+    some, part = found()
+    use("x" * 32)
+    none, stranger = found()
+    monkeypatch.setenv("FORNADA_URL", "http://127.0.0.1:1")
+    nobody, unreachable = found()
+
+    assert [0, 0, 1, 1] == [full, some, none, nobody]
+    assert {"settings", "gateway", "key"} == whole.keys()
+    assert "not" not in whole["key"][1]
+    assert part["key"][1].startswith("it allows predict, and not jobs:read")
+    assert "fail" == stranger["key"][0]
+    assert "cannot be reached" in unreachable["gateway"][1]
 
 
 def test_image_files_are_predicted_under_their_names(run: _Run, tmp_path: Path) -> None:

@@ -1,11 +1,18 @@
 """Requests with parameters or fields that there are not, or that are wrong, and what is said."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+
+from gateway.auth.scopes import Scope
+from producer.client import Client
+
+from .conftest import CallerOf
 
 ITEM = [[0, 0], [0, 0]]
 INLINE: dict[str, Any] = {"model": "looks@prod", "input": {"type": "inline", "items": [ITEM]}}
@@ -192,3 +199,47 @@ def test_jobs_are_found_by_the_alias_of_their_model(caller: TestClient) -> None:
         unknown.status_code,
         unknown.json()["code"],
     )
+
+
+#: What only the command line, Python or an operator has.
+_OF_OTHER_DOORS = re.compile(r"fornada jobs|(?<![\w-])--[a-z]|retry_failed|FORNADA_INPUT_PREFIXES")
+
+
+def test_remedies_are_in_the_words_of_http(
+    caller: TestClient, caller_of: CallerOf, client: Client
+) -> None:
+    objects = client._models.objects
+    objects.put("inputs/photos/a.txt", b"x")
+    objects.put("inputs/rows/a.csv", b"one,two,three\n1,2,3\n")
+    ended = caller.post("/v1/jobs", json=INLINE).headers["Location"]
+    client._creator.sender.enqueue = lambda *_, **__: None  # type: ignore[method-assign]
+    is_open = caller.post("/v1/jobs", json=INLINE).headers["Location"]
+    cancelled = caller.post("/v1/jobs", json=INLINE).headers["Location"]
+    caller.post(f"{cancelled}/cancel")
+
+    def submitted(uri: str, **more: object) -> httpx2.Response:
+        source = {"type": "s3", "uri": f"s3://fornada/{uri}", **more}
+        given = {"model": "looks", "input": source}
+        return caller_of(Scope.ADMIN, owner="root").post("/v1/jobs", json=given)
+
+    refused = [
+        caller.get("/v1/jobs/no-such-job"),
+        caller.get(f"{is_open}/results"),
+        caller.get(f"{cancelled}/results"),
+        caller.get(f"{ended}/results?format=npy&top_k=2"),
+        caller.post(f"{ended}/resume"),
+        caller.post(f"{ended}/retry-failed"),
+        submitted("inputs/photos/", include=["*.png"]),
+        submitted("inputs/rows/"),
+        submitted("secret/"),
+        caller.post("/v1/jobs", json=INLINE | {"input": {"type": "s3", "uri": "s3://lake/a/"}}),
+    ]
+
+    details = [answer.json()["detail"] for answer in refused]
+    # Keys are made with a command alone.
+    said = [re.sub("`fornada keys create [^`]*`", "", detail) for detail in details]
+    assert [] == [detail for detail in said if _OF_OTHER_DOORS.search(detail)]
+    assert "GET /v1/jobs lists yours" in details[0]
+    assert "`partial` results" in details[1]
+    assert "leave top_k out" in details[3]
+    assert "ask whoever runs the deployment" in details[8], details[8]

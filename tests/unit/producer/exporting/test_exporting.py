@@ -101,7 +101,7 @@ def test_npy_is_the_outputs_in_order_with_their_ids_beside(tmp_path: Path) -> No
 
 
 def test_an_id_with_a_line_break_is_no_line_of_a_file_of_ids(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'2,3\\r\\n' has a line break, .* use --format npz"):
+    with pytest.raises(UsageError, match=r"'2,3\\r\\n' has a line break, .* use format npz"):
         write(tmp_path / "r.npy", "npy")
 
     assert [] == list(tmp_path.iterdir())
@@ -448,9 +448,9 @@ def test_a_scalar_output_is_a_column_and_a_flat_array(tmp_path: Path) -> None:
 def test_options_that_a_format_or_kind_has_no_use_for_are_refused(tmp_path: Path) -> None:
     values = OutputTensor(name="o", shape=[3], kind="values", classes=["a", "b", "c"])
     for fmt, changes, fact in (
-        ("npy", {"top_k": 2}, "npy has all outputs and lists no classes; leave --top-k out"),
+        ("npy", {"top_k": 2}, "npy has all outputs and lists no classes; leave top_k out"),
         ("jsonl", {"is_raw": True}, "no spreadsheet runs cells of jsonl; leave --raw out"),
-        ("csv", {"gives": [values]}, "--top-k lists the likeliest classes, and m:1 gives values"),
+        ("csv", {"gives": [values]}, "top_k lists the likeliest classes, and m:1 gives values"),
     ):
         with pytest.raises(UsageError, match=fact):
             write(tmp_path / "r", fmt, **changes)

@@ -200,7 +200,7 @@ def test_patterns_include_and_exclude_by_name_and_by_path(tmp_path: Path) -> Non
         files = LocalFiles(paths=[path], selection=selection)
         assert ["a.png", "sub/c.png"] == ids_of(read(files=files))
         assert 0 == files.left_out.count
-    with pytest.raises(InputError, match=r"photos has no file that is included; check --include"):
+    with pytest.raises(InputError, match=r"photos has no file that is included; check include"):
         read(files=LocalFiles(paths=[tmp_path / "photos"], selection=Selection(include=["*.gif"])))
 
 

@@ -222,7 +222,7 @@ def test_include_chooses_files_in_archives_too() -> None:
     whole = StoredImages(bucket=BUCKET, prefix="photos/", selection=Selection(include=["a.tar"]))
     assert 2 == len(contents_of(shards(objects, stored=whole)[0], objects))
     nothing = StoredImages(bucket=BUCKET, prefix="photos/", selection=Selection(include=["*.gif"]))
-    with pytest.raises(InputError, match="no file that is included; check --include"):
+    with pytest.raises(InputError, match="no file that is included; check include"):
         shards(objects, stored=nothing)
 
 
