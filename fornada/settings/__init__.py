@@ -18,14 +18,6 @@ MAX_BATCH_SIZE = 65_536
 _MAX_SECRET_CHARACTERS = 65_536
 #: Most threads that a worker chooses itself; beyond, they wait for the GIL, not for the store.
 MAX_CHOSEN_THREADS = 32
-#: One of them is set wherever a deployment is meant.
-_OF_DEPLOYMENT = {
-    "redis_url",
-    "s3_endpoint_url",
-    "s3_bucket",
-    "s3_region",
-    "s3_access_key_id",
-}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://", "sentinels://")
 
 
@@ -252,27 +244,6 @@ class Settings(DoorSettings):
             ) from exc
         settings.check()
         return settings
-
-    @property
-    def names_only_a_gateway(self) -> bool:
-        """Whether they name a gateway, and nothing of a deployment."""
-        return self.url is not None and not _OF_DEPLOYMENT & self.model_fields_set
-
-    def require_deployment(self, what: str) -> None:
-        """Check that they name a deployment, and not only a gateway in front of one.
-
-        Args:
-            what: Reaches Redis or the store itself.
-
-        Raises:
-            ConfigError: They name a gateway alone.
-        """
-        if self.names_only_a_gateway:
-            raise ConfigError(
-                f"{what} reaches Redis and the store itself, and FORNADA_URL names a gateway "
-                "alone; set FORNADA_REDIS_URL and FORNADA_S3_*, or use what a gateway offers: "
-                "docs/gateway.md"
-            )
 
     @classmethod
     def _secrets(cls) -> list[str]:

@@ -2,6 +2,17 @@
 
 from pydantic import BaseModel, Field, SecretStr
 
+from fornada.errors import ConfigError
+
+#: One of them is set wherever a deployment is meant.
+_OF_DEPLOYMENT = {
+    "redis_url",
+    "s3_endpoint_url",
+    "s3_bucket",
+    "s3_region",
+    "s3_access_key_id",
+}
+
 
 class DoorSettings(BaseModel):
     """What the gateway and its callers read; part of `Settings`."""
@@ -47,3 +58,24 @@ class DoorSettings(BaseModel):
         description="Hosts with private addresses that webhooks may call, with commas between. "
         "Unset: public addresses alone.",
     )
+
+    @property
+    def names_only_a_gateway(self) -> bool:
+        """Whether they name a gateway, and nothing of a deployment."""
+        return self.url is not None and not _OF_DEPLOYMENT & self.model_fields_set
+
+    def require_deployment(self, what: str) -> None:
+        """Check that they name a deployment, and not only a gateway in front of one.
+
+        Args:
+            what: Reaches Redis or the store itself.
+
+        Raises:
+            ConfigError: They name a gateway alone.
+        """
+        if self.names_only_a_gateway:
+            raise ConfigError(
+                f"{what} reaches Redis and the store itself, and FORNADA_URL names a gateway "
+                "alone; set FORNADA_REDIS_URL and FORNADA_S3_*, or use what a gateway offers: "
+                "docs/gateway.md"
+            )
