@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from benchmarks.measuring.s3_counter import S3Counter
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from producer import Client, Job, JobStatus, waiting
+from producer import Client, Job, JobStatus
+from producer.following import waiting
 
 from ...deployment import publish_unloadable
 from ...redis_proxy import RedisProxy
