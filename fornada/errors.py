@@ -92,11 +92,11 @@ class CallTooLargeError(UsageError, fault="caller", http_status=413):
     """A call of `predict` has more bytes of items than a call may have."""
 
 
-class MessageError(FornadaError, ValueError, fault="caller", exit_code=1):
+class MessageError(FornadaError, ValueError, fault="caller", exit_code=1, http_status=500):
     """Bytes are not a valid message, manifest or outcome."""
 
 
-class LaterVersionError(MessageError, fault="caller"):
+class LaterVersionError(MessageError, fault="caller", http_status=500):
     """A record is of a schema version that only later releases read."""
 
 

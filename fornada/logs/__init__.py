@@ -21,6 +21,8 @@ from fornada.trust.printable import printable_lines
 _OURS = ("fornada", "gateway", "model_store", "producer", "trainer", "worker")
 #: What Celery says of every message. We have a line of our own, and its may show the arguments.
 _SAID_BY_US = ("celery.app.trace", "celery.worker.strategy")
+#: These warn of wrong headers with the caller's text.
+_QUOTE_HEADERS = ("opentelemetry.trace", "opentelemetry.baggage")
 #: Errors whose texts quote no data. A ValueError may, as in "could not convert string to float".
 _QUOTE_NOTHING = (
     FornadaError,
@@ -56,6 +58,7 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.ExtraAdder(),
+                _without_colors,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
             ],
             processors=[
@@ -74,6 +77,8 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
         logging.getLogger(name).setLevel(level)
     for name in _SAID_BY_US:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _QUOTE_HEADERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def bound(**ids: str | int) -> AbstractContextManager[None]:
@@ -101,6 +106,14 @@ def _traceback(exc_info: structlog.typing.ExcInfo) -> str:
         parts.append(f"Traceback (most recent call last):\n{stack}{last}")
         exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
     return "\n\nThis led to:\n\n".join(reversed(parts))
+
+
+def _without_colors(
+    _logger: object, _method: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """The line without uvicorn's copy of its text for terminals."""
+    fields.pop("color_message", None)
+    return fields
 
 
 def _as_text(

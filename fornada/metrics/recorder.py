@@ -90,9 +90,8 @@ class _Shards:
             ("ok", event.item_count - failed_count),
             ("failed", failed_count),
         ):
-            if count:
-                model = event.model
-                self._items.of(model.name, str(model.version), result).inc(count)
+            # At 0 too, or a share of failed items would be no number until one fails.
+            self._items.of(event.model.name, str(event.model.version), result).inc(count)
         self._last_progress.set(time.time())
 
     def _calls_answered(self, _event: CallsAnswered) -> None:

@@ -15,8 +15,9 @@ log = logs.get_logger("worker.shards.service")
 log.debug("hardly", shard=1)
 log.info("shard finished", shard=3, duration_s=0.41)
 logging.getLogger("botocore").debug("body %s", b"pixels")
-logging.getLogger("botocore").warning("retry %d", 2)
+logging.getLogger("botocore").warning("retry %d", 2, extra={{"color_message": "\\x1b[36m"}})
 logging.getLogger("celery.app.trace").info("succeeded")
+logging.getLogger("opentelemetry.trace.span").warning("no such member: %s", "from a caller")
 secret_key = "hunter" + "2"
 try:
     try:
@@ -44,9 +45,10 @@ def test_off_a_terminal_each_line_is_one_json_object() -> None:
     )
     assert lines[0]["timestamp"].endswith("Z")
     assert ("botocore", "warning") == (lines[1]["logger"], lines[1]["level"])
+    assert "color_message" not in lines[1]
     # An error whose text may quote data is named.
-    assert "line 14, in <module>\nValueError\n\nThis led to:\n\n" in lines[2]["exception"]
-    assert lines[2]["exception"].endswith("line 16, in <module>\nOSError: who knows")
+    assert "line 15, in <module>\nValueError\n\nThis led to:\n\n" in lines[2]["exception"]
+    assert lines[2]["exception"].endswith("line 17, in <module>\nOSError: who knows")
     assert "" == done.stdout
 
 
