@@ -81,19 +81,26 @@ if not is_deaf.exists():
     app.create_app = create_deaf_app
 sys.exit(main())
 """
-# Fetches more than it has threads for.
+# Fetches more than it has threads for, and writes a line for each bundle that it begins.
 _GREEDY = """
 import sys
 from worker import app
 from worker.__main__ import main
-create_app = app.create_app
+from worker.shards.service import ShardService
+create_app, run_bundle = app.create_app, ShardService.run_bundle
 
 def create_greedy_app(settings, **given):
     made = create_app(settings, **given)
     made.conf.worker_prefetch_multiplier = 3
     return made
 
+def run_noted(self, messages):
+    with open(BEGUN, "a") as begun:
+        begun.write("begun\\n")
+    return run_bundle(self, messages)
+
 app.create_app = create_greedy_app
+ShardService.run_bundle = run_noted
 sys.exit(main())
 """
 
@@ -340,7 +347,8 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
 ) -> None:
     # given a worker with one shard at work, for as long as the store keeps it waiting
     deployment, start = deploy(requeue_after_s=3600.0, worker_threads=1, max_inline_bytes=0)
-    worker = supervise(deployment, _script(_GREEDY))
+    begun = deployment.folder / "begun"
+    worker = supervise(deployment, _script(f"BEGUN = {str(begun)!r}\n{_GREEDY}"))
     pid = _warm(deployment, images)
     sign = next((deployment.folder / "workers").glob("*.json"))
     client = deployment.redis()
@@ -352,6 +360,7 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
         # and two more that it has fetched
         queue = deployment.settings.queue
         wait_until(lambda: (3, 3) == (client.hlen("fornada:unacked"), client.llen(queue)))
+        wait_until(lambda: 2 == len(begun.read_text().splitlines()))
 
         # when supervisor and process are told to stop, twice, and the process has shown life since
         for _ in range(2):
