@@ -131,8 +131,11 @@ class ShardMap {
   async change() {
     this.draw();
     const wanted = this.by.value;
+    let shown = this.pointed.textContent;
+    // What someone points at stays.
+    const say = (text) => { if (this.pointed.textContent === shown) this.pointed.textContent = shown = text; };
     while (this.by.value === wanted && wanted !== "state" && this.readTo < this.count) {
-      this.pointed.textContent = `Reading outcomes: ${this.readTo.toLocaleString("en")} of ${this.count.toLocaleString("en")} shards.`;
+      say(`Reading outcomes: ${this.readTo.toLocaleString("en")} of ${this.count.toLocaleString("en")} shards.`);
       const found = await (await fetch(`${this.area.dataset.map}/outcomes?first=${this.readTo}`)).json();
       for (const name of ["attempts", "failed", "seconds"]) (this.outcomes[name] ??= []).push(...found[name]);
       this.readTo += found.attempts.length;
@@ -140,7 +143,7 @@ class ShardMap {
       if (this.readTo % FEW === 0 || this.readTo >= this.count || this.count <= FEW) this.draw();
     }
     this.draw();
-    this.pointed.textContent = "One square a shard, in order.";
+    say("One square a shard, in order.");
   }
 
   shardAt(event) {
