@@ -148,7 +148,7 @@ def test_curl_submits_and_predicts(stack: Stack, environ: dict[str, str], tmp_pa
     # Given what `source` reads, and two photographs
     for name in ("shoe", "bag"):
         Image.new("RGB", (300, 200), (9, 90, 200)).save(tmp_path / f"{name}.jpg")
-    _announce(stack)
+    _announce(stack, workers=1)
     section = _section("Use it over HTTP, from any language")
     (block,) = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     script = f"source {stack.data_dir / 'env'}\n" + re.sub(r"^\$ ", "", block, flags=re.MULTILINE)

@@ -48,7 +48,9 @@ def test_a_job_is_counted_once_by_all_processes(
 
     found = scraped()
 
-    assert {"ok": 300} == found.by("result", "fornada_items_total", model="m", version="1")
+    assert {"ok": 300, "failed": 0} == found.by(
+        "result", "fornada_items_total", model="m", version="1"
+    )
     assert {"ok": 3, "dead": 0} == found.by("outcome", "fornada_shards_total")
     assert STAGES == found.by("stage", "fornada_shard_stage_seconds_count")
     rows = found.value("fornada_predict_call_rows_sum")

@@ -131,7 +131,7 @@ def test_it_reads_what_a_job_did_and_what_a_kill_changed(
             def says(query: str, expected: dict[str, float]) -> None:
                 wait_until(lambda: found.ask(query) == expected, START_S)
 
-            says("sum by (result) (fornada_items_total)", {"ok": 300})
+            says("sum by (result) (fornada_items_total)", {"ok": 300, "failed": 0})
             says("sum by (outcome) (fornada_shards_total)", {"ok": 3, "dead": 0})
             stages = "sum by (stage) (fornada_shard_stage_seconds_count) > 0"
             says(stages, dict.fromkeys(("fetch", "wait", "predict", "put", "commit"), 3))
@@ -145,7 +145,7 @@ def test_it_reads_what_a_job_did_and_what_a_kill_changed(
             os.kill(deployment.worker_pids()[0], signal.SIGKILL)
             says("sum by (reason) (fornada_worker_restarts_total) > 0", {"signal": 1})
             run_job()
-            says("sum by (result) (fornada_items_total)", {"ok": 600})
+            says("sum by (result) (fornada_items_total)", {"ok": 600, "failed": 0})
             # What was counted before the kill is no longer in any process.
             says("resets(fornada_items_total[10m]) > 0", {})
             assert found.names() <= NAMES.keys()
