@@ -68,7 +68,7 @@ class Run:
     #: From there to the end of the job: all outcomes are read.
     ending_s: float
     shards_per_s: float
-    #: Of the rate of so many workers that wait for nothing.
+    #: Share of what the same workers would do if none ever waited.
     efficiency: float
     #: Shares of the time that each was busy: `Redis`, `store`, `leader`.
     busy: dict[str, float]
