@@ -296,8 +296,11 @@ def not_finite(rows: Array) -> dict[int, str]:
     """Number of a row with NaN or infinity -> the reason that it fails."""
     if rows.dtype.kind != "f":
         return {}
-    finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
-    return {int(row): "NaN or infinity among its values" for row in np.flatnonzero(~finite)}
+    finite = np.isfinite(rows)
+    if finite.all():
+        return {}
+    good = finite.reshape(len(rows), -1).all(axis=1)
+    return {int(row): "NaN or infinity among its values" for row in np.flatnonzero(~good)}
 
 
 def _without_empty(groups: Iterable[ItemGroup]) -> list[ItemGroup]:
