@@ -1,6 +1,6 @@
 """The objects of jobs: manifests, requests to cancel, outcomes and ends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
@@ -169,7 +169,7 @@ class JobStore(OutcomeStore):
         if known is not None:
             return known
         shards = self._done(manifest)
-        if shards != set(range(len(manifest.shards))):
+        if len(shards) < len(manifest.shards):
             return None
         return self._finish(manifest, None, None, shards)
 
@@ -255,11 +255,16 @@ class JobStore(OutcomeStore):
         self.objects.delete(final)
         self.objects.delete(manifest)
 
-    def _done(self, manifest: JobManifest) -> set[int]:
-        return self.outcome_shards(manifest.job_id, shard_count=len(manifest.shards))
+    def _done(self, manifest: JobManifest) -> dict[int, str]:
+        """The shards with outcomes, and the ETags of these."""
+        return self.outcome_etags(manifest.job_id, shard_count=len(manifest.shards))
 
     def _finish(
-        self, manifest: JobManifest, state: EndState | None, reason: str | None, shards: set[int]
+        self,
+        manifest: JobManifest,
+        state: EndState | None,
+        reason: str | None,
+        shards: Mapping[int, str],
     ) -> JobFinal | None:
         job_id, key = manifest.job_id, keys.JobKeys(manifest.job_id).final
         if self.manifest(job_id) != manifest:
@@ -269,7 +274,7 @@ class JobStore(OutcomeStore):
         unreadable: list[MessageError] = []
 
         def fitting() -> Iterator[ShardOutcome]:
-            found = self.outcomes(job_id, sorted(shards), on_unreadable=unreadable.append)
+            found = self.outcomes(job_id, shards, on_unreadable=unreadable.append)
             for outcome in found:
                 why = misfit(outcome, manifest.shards.item_counts[outcome.shard])
                 if why is None:

@@ -18,8 +18,9 @@ from fornada.redis_server.refusals import translate_error
 from fornada.settings import Settings
 from fornada.tracing.traceparent import HEADER
 
-#: Bundles in one round trip: beyond it little is gained, and each may have 87 KiB.
-_BUNDLES_PER_TRIP = 100
+#: Bundles in the first round trip, so that workers begin at once, and in each after it: of more,
+#: little is gained, and each may have 87 KiB.
+_FIRST_TRIP_BUNDLES, _LATER_TRIP_BUNDLES = 4, 100
 
 
 class CelerySender:
@@ -49,8 +50,10 @@ class CelerySender:
                 send = producer.connection.ensure(
                     producer, self._send, **self._app.conf.task_publish_retry_policy
                 )
-                while some := list(itertools.islice(bundles, _BUNDLES_PER_TRIP)):
+                most = _FIRST_TRIP_BUNDLES
+                while some := list(itertools.islice(bundles, most)):
                     send(some, producer, traces or {})
+                    most = _LATER_TRIP_BUNDLES
         except OperationalError as exc:
             raise translate_error(exc) from exc
 

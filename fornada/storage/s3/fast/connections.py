@@ -58,7 +58,8 @@ class Connections:
         idle = self._idle[url.scheme, url.netloc]
         connection = self._borrow(idle, url)
         try:
-            answer = self._ask(connection, request, url.path, user_agent)
+            target = f"{url.path}?{url.query}" if url.query else url.path
+            answer = self._ask(connection, request, target, user_agent)
         except ssl.SSLCertVerificationError:
             connection.close()
             raise
@@ -92,13 +93,13 @@ class Connections:
         return _Connection(url.netloc, timeout=self._limits.connect_timeout_s, tls=tls)
 
     def _ask(
-        self, connection: "_Connection", request: AWSRequest, path: str, user_agent: str
+        self, connection: "_Connection", request: AWSRequest, target: str, user_agent: str
     ) -> "Answer":
         if connection.sock is None:
             connection.connect()
         connection.sock.settimeout(self._limits.connect_timeout_s)
         headers = {**request.headers, "User-Agent": user_agent}
-        connection.request(request.method, path, body=request.data, headers=headers)
+        connection.request(request.method, target, body=request.data, headers=headers)
         connection.sock.settimeout(self._limits.read_timeout_s)
         return cast(Answer, connection.getresponse())
 
@@ -133,6 +134,20 @@ class Answer(HTTPResponse):
         except (HTTPException, OSError):
             return None
         return data if len(data) == size_bytes else None
+
+    def read_whole(self, most_bytes: int, *, pace: ThroughputGuard) -> bytes | None:
+        """The body, whether or not it states its size; `None` if it has more, or breaks off.
+
+        Raises:
+            TooSlowError: The throughput is too low.
+        """
+        self._packets.pace = pace
+        try:
+            data = self.read(most_bytes + 1)
+        except (HTTPException, OSError):
+            return None
+        # A body of a stated size that breaks off is not closed.
+        return data if len(data) <= most_bytes and self.isclosed() else None
 
     def copy_paced(
         self, size_bytes: int, write: Callable[[memoryview], object], *, pace: ThroughputGuard
