@@ -217,12 +217,20 @@ class JobStore(OutcomeStore):
 
     def _known_end(self, job_id: str) -> JobFinal | JobNotFoundError | None:
         """What keeps a job from being ended, as the store says."""
+        job = keys.JobKeys(job_id)
+        # A store that decides finds an earlier end when the new one is written. Elsewhere, a
+        # listing costs as much as a read, and tells of both.
+        if not self.objects.conditional_writes:
+            found = {info.key for info in self.objects.list(job.prefix)}
+            if job.final in found:
+                return self.final(job_id)
+            if job.manifest in found:
+                return None
         try:
             self.require(job_id)
         except JobNotFoundError as exc:
             return exc
-        # A store that decides also finds an earlier end when the new one is written.
-        return None if self.objects.conditional_writes else self.final(job_id)
+        return None
 
     def _commit_open(
         self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
