@@ -96,7 +96,7 @@ def test_a_signature_is_that_of_botocore(monkeypatch: pytest.MonkeyPatch) -> Non
     for address, headers, token in [
         ("http://127.0.0.1:9000/bucket/a/key", {}, None),
         ("http://127.0.0.1:9000/bucket?encoding-type=url&list-type=2&prefix=a%2Fb~", {}, None),
-        ("https://bucket.s3.eu-west-1.amazonaws.com?list-type=2", {}, None),
+        ("https://bucket.s3.eu-west-1.amazonaws.com/?list-type=2", {}, None),
         ("https://Minio:443/bucket/key", {"Range": "bytes=0-9"}, "token"),
         ("http://minio:80/bucket/key", {"If-None-Match": "*", "Content-MD5": "a=="}, None),
         ("https://bucket.s3.eu-west-1.amazonaws.com/a.b/c-d_e", {}, "two  spaces"),
