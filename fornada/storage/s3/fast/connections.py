@@ -174,6 +174,20 @@ class Answer(HTTPResponse):
             return None
         return data if len(data) == size_bytes else None
 
+    def read_whole(self, most_bytes: int, *, pace: ThroughputGuard) -> bytes | None:
+        """The body, whether or not it states its size; `None` if it has more, or breaks off.
+
+        Raises:
+            TooSlowError: The throughput is too low.
+        """
+        self._packets.pace = pace
+        try:
+            data = self.read(most_bytes + 1)
+        except (HTTPException, OSError):
+            return None
+        # A body of a stated size that breaks off is not closed.
+        return data if len(data) <= most_bytes and self.isclosed() else None
+
     def copy_paced(
         self, size_bytes: int, write: Callable[[memoryview], object], *, pace: ThroughputGuard
     ) -> bool:
@@ -283,7 +297,7 @@ def _head_of(request: Request, user_agent: str) -> bytes:
     }
     if request.data is not None:
         headers["Content-Length"] = str(len(request.data))
-    lines = [f"{request.method} {request.path} HTTP/1.1"]
+    lines = [f"{request.method} {request.target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if any("\n" in line or "\r" in line for line in lines):
         raise ValueError("a header has more than one line")

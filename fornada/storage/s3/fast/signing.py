@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,10 +14,12 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A request; its URL needs no escapes and has no query."""
+    """A request; its URL needs no escapes."""
 
     method: str
     url: str
+    #: Escaped, and in the order of its names.
+    query: str = ""
     headers: Mapping[str, str]
     data: bytes | None = None
 
@@ -31,6 +33,11 @@ class Request:
     def path(self) -> str:
         """The path, from its first slash on."""
         return "/" + self.url.partition("://")[2].partition("/")[2]
+
+    @property
+    def target(self) -> str:
+        """What the server is asked for: the path, and the query if there is one."""
+        return f"{self.path}?{self.query}" if self.query else self.path
 
     @property
     def host(self) -> str:
@@ -68,7 +75,7 @@ class Signer:
         names = sorted(signed)
         lines = "".join(f"{name}:{signed[name]}\n" for name in names)
         joined = ";".join(names)
-        asked = f"{request.method}\n{request.path}\n\n{lines}\n{joined}\n{_UNSIGNED}"
+        asked = f"{request.method}\n{request.path}\n{request.query}\n{lines}\n{joined}\n{_UNSIGNED}"
         scope = f"{time[:8]}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(asked.encode()).hexdigest()
         text = f"{_ALGORITHM}\n{time}\n{scope}\n{digest}"
@@ -78,7 +85,7 @@ class Signer:
             f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={joined}, "
             f"Signature={signature}"
         )
-        return Request(method=request.method, url=request.url, headers=headers, data=request.data)
+        return replace(request, headers=headers)
 
     def _key_of(self, day: str, secret: str) -> bytes:
         known_day, known_secret, key = self._key

@@ -93,20 +93,22 @@ def test_a_signature_is_that_of_botocore(monkeypatch: pytest.MonkeyPatch) -> Non
     now = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: now)
     signer = Signer("eu-west-1")
-    for url, headers, token in [
+    for address, headers, token in [
         ("http://127.0.0.1:9000/bucket/a/key", {}, None),
+        ("http://127.0.0.1:9000/bucket?encoding-type=url&list-type=2&prefix=a%2Fb~", {}, None),
+        ("https://bucket.s3.eu-west-1.amazonaws.com/?list-type=2", {}, None),
         ("https://Minio:443/bucket/key", {"Range": "bytes=0-9"}, "token"),
         ("http://minio:80/bucket/key", {"If-None-Match": "*", "Content-MD5": "a=="}, None),
         ("https://bucket.s3.eu-west-1.amazonaws.com/a.b/c-d_e", {}, "two  spaces"),
     ]:
         keys = Credentials("id", "secret", token)
-        theirs = AWSRequest(method="PUT", url=url, headers=headers)
+        theirs = AWSRequest(method="PUT", url=address, headers=headers)
         theirs.context["client_config"] = Config(s3={"payload_signing_enabled": False})
         S3SigV4Auth(keys, "s3", "eu-west-1").add_auth(theirs)
 
-        ours = signer.signed(
-            Request(method="PUT", url=url, headers=headers, data=b"1"), keys, now=now
-        )
+        url, _, query = address.partition("?")
+        asked = Request(method="PUT", url=url, query=query, headers=headers, data=b"1")
+        ours = signer.signed(asked, keys, now=now)
 
         assert dict(theirs.headers) == ours.headers
         assert b"1" == ours.data
