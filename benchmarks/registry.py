@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.photos import workloads as photos
 from fornada.local.gateway import has_gateway
 from fornada.settings import Settings
 from model_store.engines.catalog import find_engine
@@ -44,6 +45,13 @@ class Contender:
 _ORDER = (
     "limit-keras",
     "fornada-keras",
+    "photos-keras",
+    "photos-tf-data",
+    "photos-decode",
+    "photos-openvino",
+    "photos-plain",
+    "photos-ray",
+    "photos-bytes",
     "store-boto3",
     "store-fornada",
     "bentoml",
@@ -68,9 +76,9 @@ def contenders() -> tuple[list[Contender], dict[str, str]]:
     left_out: dict[str, str] = {}
     able = [engine for engine in ENGINES if _able(engine, left_out)]
     found = [_limit(engine) for engine in ENGINES if _installed(engine)]
-    found += _STORES + _PEERS
+    found += _STORES + _PEERS + _PHOTOS
     for engine in able:
-        found += [_fornada(engine, left_out), _shards(engine)]
+        found += [_fornada(engine, left_out), _shards(engine), _photos(engine)]
         if has_gateway():
             found += [_gateway(engine, "predict"), _gateway(engine, "infer")]
     return sorted(found, key=lambda contender: _ORDER.index(contender.name)), left_out
@@ -96,7 +104,7 @@ def _limit(engine: str) -> Contender:
         label=f"in-process limit, {engine}",
         module="benchmarks.contenders.in_process",
         arguments=(engine,),
-        workloads=("mlp", "cnn"),
+        workloads=("mlp", "cnn", "photos", "photos-cnn"),
         kind="limit",
         pass_s=_CLOSE_S,
     )
@@ -170,6 +178,70 @@ _PEERS = [
         at_most={"mlp": 1, "predict": 200},
     ),
 ]
+
+
+#: With a pass of some seconds each, none needs another.
+_PHOTOS = [
+    Contender(
+        name="photos-decode",
+        label="decoding alone, on all cores",
+        module="benchmarks.contenders.photo_decode",
+        workloads=("photos", "photos-cnn"),
+        kind="store",
+        pass_s=0.0,
+    ),
+    Contender(
+        name="photos-bytes",
+        label="Fornada, bytes counted",
+        module="benchmarks.contenders.photo_bytes",
+        arguments=("keras",),
+        workloads=("photos", "photos-tar", "photos-parquet"),
+        kind="store",
+        at_most={"photos": 100, "photos-tar": 1, "photos-parquet": 1},
+        pass_s=0.0,
+    ),
+    Contender(
+        name="photos-tf-data",
+        label="tf.data and predict",
+        module="benchmarks.contenders.photo_tf_data",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        at_most={"photos": 1000},
+        pass_s=0.0,
+    ),
+    Contender(
+        name="photos-plain",
+        label="load_img and predict",
+        module="benchmarks.contenders.photo_plain",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        at_most={"photos": 300, "photos-cnn": 500},
+        pass_s=0.0,
+    ),
+    Contender(
+        name="photos-ray",
+        label="Ray Data, read_images",
+        module="benchmarks.contenders.photo_ray",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        environment="ray",
+        at_most={"photos": 1000},
+        pass_s=0.0,
+    ),
+]
+
+
+def _photos(engine: str) -> Contender:
+    return Contender(
+        name=f"photos-{engine}",
+        label=f"Fornada, {engine}",
+        module="benchmarks.contenders.photo_jobs",
+        arguments=(engine,),
+        workloads=tuple(photos.WORKLOADS),
+        kind="fornada",
+        pass_s=0.0,
+        settings=_engine_setting(engine),
+    )
 
 
 def _engine_setting(engine: str) -> dict[str, str]:

@@ -3,12 +3,22 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.photos import workloads as photos
+
 #: Models by workload.
-MODELS = {"mlp": "mlp", "cnn": "cnn", "predict": "mlp", "submit": "mlp", "shards": "empty"}
+MODELS = {
+    "mlp": "mlp",
+    "cnn": "cnn",
+    **photos.MODELS,
+    "predict": "mlp",
+    "submit": "mlp",
+    "shards": "empty",
+}
 
 WORKLOADS = {
     "mlp": "objects of 28x28 images, Fashion-MNIST network, store to store",
     "cnn": "objects of 32x32x3 images, CIFAR network, store to store",
+    **photos.WORKLOADS,
     "predict": "one image a call, 64 callers, answers in hand",
     "submit": "one image a durable job, one client process",
     "shards": "one-item shards of an empty model, one thread",
@@ -23,6 +33,7 @@ class Sizes:
     mlp_items: int
     cnn_objects: int
     cnn_items: int
+    photos: int = 0
     predict_calls: int
     submissions: int
     shards: int
@@ -50,6 +61,8 @@ class Sizes:
 
     def images(self, model: str) -> int:
         """The number of images of the model."""
+        if model in photos.SIDES:
+            return min(photos.ENGINE_ITEMS, self.photos)
         objects, items = self.objects(model)
         calls = [self.calls(name) for name in WORKLOADS if MODELS[name] == model]
         return max(objects * items, *calls, 0)
@@ -64,6 +77,7 @@ FULL = Sizes(
     mlp_items=10_000,
     cnn_objects=20,
     cnn_items=1_000,
+    photos=2_000,
     predict_calls=5_000,
     submissions=2_000,
     shards=300,
@@ -76,6 +90,7 @@ QUICK = Sizes(
     mlp_items=2_000,
     cnn_objects=4,
     cnn_items=500,
+    photos=100,
     predict_calls=1_000,
     submissions=200,
     shards=100,

@@ -12,6 +12,7 @@ from benchmarks.contract import BUCKET, Done, Task, from_npy, output_key
 from benchmarks.measuring import process_tree
 from benchmarks.measuring.conversation import ContenderError, Conversation, started
 from benchmarks.measuring.servers import Servers, input_key
+from benchmarks.photos import workloads as photos
 from benchmarks.registry import Contender
 from benchmarks.workloads import MODELS, Sizes
 
@@ -79,11 +80,9 @@ class Measurement:
 
     def task(self, contender: Contender, workload: str, *, prefix: str, warm: bool) -> Task:
         """The contender's part of the workload, or one object or call to warm up."""
-        model = MODELS[workload]
-        objects, _ = self._sizes.objects(model)
         if not self._sizes.calls(workload):
-            count = 1 if warm else min(objects, contender.at_most.get(workload, objects))
-            keys = [input_key(model, number) for number in range(count)]
+            keys = self._keys(workload)
+            keys = keys[: 1 if warm else contender.at_most.get(workload)]
             calls = 0
         else:
             keys = []
@@ -97,10 +96,19 @@ class Measurement:
             answers_path=str(self._folder / "answers.npy"),
         )
 
+    def _keys(self, workload: str) -> list[str]:
+        """The input objects of the workload."""
+        if workload in photos.WORKLOADS:
+            return photos.input_keys(workload, self._sizes.photos)
+        model = MODELS[workload]
+        return [input_key(model, number) for number in range(self._sizes.objects(model)[0])]
+
     def expected_items(self, contender: Contender, task: Task) -> int:
         """The number of items in the task."""
         if contender.kind == "limit":
             return self._sizes.images(MODELS[task.workload])
+        if task.workload in photos.WORKLOADS:
+            return photos.photos_in(task.workload, task.keys, self._sizes.photos)
         return task.count or len(task.keys) * self._sizes.objects(task.workload)[1]
 
     def difference(self, task: Task, done: Done) -> float | None:
@@ -112,7 +120,8 @@ class Measurement:
         if done.answers == "none":
             return None
         answers = np.load(task.answers_path) if done.answers == "file" else self._outputs(task)
-        reference = np.load(self._servers.data / f"{MODELS[task.workload]}-reference.npy")
+        name = f"{MODELS[task.workload]}-reference{done.reference}.npy"
+        reference = np.load(self._servers.data / name)
         expected = reference[: done.items][:: done.answers_step]
         if answers.shape != expected.shape:
             raise ContenderError(f"its outputs are {answers.shape}, not {expected.shape}")

@@ -6,6 +6,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ CLASS_COUNTS = {"mlp": 10, "cnn": 10, "empty": 1}
 def prepared(sizes: Sizes, *, cache: Path) -> Path:
     """A folder with models, images and references for these sizes; created once."""
     counts = {model: max(GOLDEN_ITEMS, sizes.images(model)) for model in ITEM_SHAPES}
-    name = "-".join(f"{model}{count}" for model, count in counts.items())
+    name = "-".join(
+        f"{model}{count}" for model, count in {**counts, "photos": sizes.photos}.items()
+    )
     folder = cache / "prepared" / name
     if not (folder / "checked").exists():
         print("creating models, images and the outputs of keras predict", flush=True)
@@ -44,6 +47,14 @@ def prepared(sizes: Sizes, *, cache: Path) -> Path:
             cwd=_ROOT,
             stdout=subprocess.DEVNULL,
         )
+        if sizes.photos:
+            module = [sys.executable, "-m", "benchmarks.photos.preparing"]
+            subprocess.run(
+                [*module, str(folder), str(sizes.photos)],
+                check=True,
+                cwd=_ROOT,
+                stdout=subprocess.DEVNULL,
+            )
         (folder / "checked").touch()
     return folder
 
@@ -81,12 +92,13 @@ def _write(folder: Path, name: str, count: int) -> None:
     np.save(folder / f"{name}-reference.npy", reference)
     np.save(folder / f"{name}-golden-inputs.npy", images[:GOLDEN_ITEMS])
     np.save(folder / f"{name}-golden-outputs.npy", reference[:GOLDEN_ITEMS])
-    (folder / f"{name}-passed.json").write_bytes(_passed(folder, name).to_json())
+    found = passed(folder, name, tensors_of(name))
+    (folder / f"{name}-passed.json").write_bytes(found.to_json())
 
 
-def _passed(folder: Path, name: str) -> Passed:
+def passed(folder: Path, name: str, tensors: tuple[InputTensor, OutputTensor]) -> Passed:
     """What every publisher asks, and so every deployment has."""
-    artifact, (takes, gives) = folder / f"{name}.keras", tensors_of(name)
+    artifact, (takes, gives) = folder / f"{name}.keras", tensors
     with WallProcess(WallLimits.of_artifact(artifact.stat().st_size)) as wall:
         return wall.check(
             Check(
@@ -107,12 +119,12 @@ def _mlp(_keras: Any) -> Any:
     return mlp(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"], "softmax")
 
 
-def _cnn(keras: Any) -> Any:
+def cnn(keras: Any, *, input_name: str = "pixels", dtype: str = "uint8") -> Any:
     """The CIFAR-10 network of TensorFlow's tutorial: 4.5 million multiplications per image."""
     layers = keras.layers
     return keras.Sequential(
         [
-            keras.Input(ITEM_SHAPES["cnn"], dtype="uint8", name="pixels"),
+            keras.Input(ITEM_SHAPES["cnn"], dtype=dtype, name=input_name),
             layers.Rescaling(1 / 255, name="scale"),
             layers.Conv2D(32, 3, activation="relu", name="conv1"),
             layers.MaxPooling2D(name="pool1"),
@@ -136,7 +148,7 @@ def _empty(keras: Any) -> Any:
     return keras.Sequential(layers, name="empty")
 
 
-_MAKERS = {"mlp": _mlp, "cnn": _cnn, "empty": _empty}
+_MAKERS: dict[str, Callable[[Any], Any]] = {"mlp": _mlp, "cnn": cnn, "empty": _empty}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import redis
 
 from benchmarks.contract import BUCKET, to_npy
 from benchmarks.measuring.prepare import ITEM_SHAPES, tensors_of
+from benchmarks.photos import workloads as photos
+from benchmarks.photos.tensors import tensors_of as tensors_of_photos
 from benchmarks.workloads import Sizes
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
@@ -74,8 +76,17 @@ class Servers:
             for number in range(count):
                 rows = images[number * items : (number + 1) * items]
                 self.objects.put(input_key(model, number), to_npy(rows))
+        if sizes.photos:
+            self._put_photos(sizes.photos)
         for _ in self.objects.list(""):
             pass
+
+    def _put_photos(self, count: int) -> None:
+        for workload in ("photos", "photos-tar", "photos-parquet"):
+            folder = self.data / photos.folder_of(workload)
+            names, keys = photos.file_names(workload, count), photos.input_keys(workload, count)
+            for name, key in zip(names, keys, strict=True):
+                self.objects.put(key, (folder / name).read_bytes())
 
     def empty_redis(self) -> None:
         """Remove everything of the previous contender."""
@@ -119,9 +130,13 @@ class Servers:
         return found
 
     def _publish(self, models: ModelStore) -> None:
-        for model in ITEM_SHAPES:
+        drafts = {model: tensors_of(model) for model in ITEM_SHAPES}
+        # A harness without photographs has no models for them.
+        made = [model for model in photos.SIDES if (self.data / f"{model}.keras").exists()]
+        drafts |= {model: tensors_of_photos(model) for model in made}
+        for model, tensors in drafts.items():
             models.publish(
-                ModelDraft.of_one(*tensors_of(model), name=model),
+                ModelDraft.of_one(*tensors, name=model),
                 artifact=self.data / f"{model}.keras",
                 golden_inputs=self.data / f"{model}-golden-inputs.npy",
                 golden_outputs=self.data / f"{model}-golden-outputs.npy",

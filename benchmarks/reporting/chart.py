@@ -44,6 +44,8 @@ class Panel:
 _TITLES = {
     "mlp": ("Store to store, small network", "images/s, objects of {mlp_items:,} 28x28 images"),
     "cnn": ("Store to store, convolutions", "images/s, objects of {cnn_items:,} 32x32x3 images"),
+    "photos": ("Photographs, MobileNetV2", "images/s, {photos:,} JPEG objects of 300 to 1,600 px"),
+    "photos-cnn": ("Photographs, small network", "images/s, the same objects, to 32x32 pixels"),
     "predict": ("One image a call, 64 callers", "answers/s"),
 }
 

@@ -100,6 +100,7 @@ def targets_of(engine: str) -> list[Target]:
         ("predict / faster of LitServe, BentoML", 1.0, 2.0, over_servers),
         ("gateway / fastest of LitServe, BentoML, MLServer", 1.0, 1.3, over_http),
     ]
+    ratios += _of_photos(engine)
     openvino = engine == "openvino"
     return [
         *(Target(name=n, unit="x", floor=f, aim=a, value=v) for n, f, a, v in ratios),
@@ -131,6 +132,53 @@ def targets_of(engine: str) -> list[Target]:
             aim=250 if openvino else 700,
             value=lambda m: _service_rss(m, fornada),
         ),
+        *_photo_bytes(),
+    ]
+
+
+def _of_photos(engine: str) -> list[tuple[str, float, float, Callable[[Medians], float]]]:
+    """Name, floor, aim and value of the targets for photographs."""
+
+    def rate(medians: Medians, workload: str) -> float:
+        return figure(medians, f"photos-{engine}", workload)
+
+    def limit(medians: Medians, workload: str) -> float:
+        decode = figure(medians, "photos-decode", workload)
+        return composed_limit(decode, figure(medians, f"limit-{engine}", workload))
+
+    def over(workload: str, peer: str, name: str = "rate") -> Callable[[Medians], float]:
+        return lambda m: rate(m, workload) / figure(m, peer, workload, name)
+
+    limited = {"photos": "photos", "photos-tar": "photos", "photos-parquet": "photos"}
+    limited["photos-cnn"] = "photos-cnn"
+    return [
+        ("photos / tf.data and predict", 1.0, 1.3, over("photos", "photos-tf-data")),
+        ("photos / Ray Data, steady", 1.5, 3.0, over("photos", "photos-ray", "steady_rate")),
+        ("photos / load_img and predict", 2.0, 4.0, over("photos", "photos-plain")),
+        ("photos-cnn / tf.data and predict", 1.0, 1.3, over("photos-cnn", "photos-tf-data")),
+        *(
+            (
+                f"{name} / composed limit",
+                0.95,
+                1.1,
+                lambda m, name=name, of=of: rate(m, name) / limit(m, of),
+            )
+            for name, of in limited.items()
+        ),
+    ]
+
+
+def _photo_bytes() -> list[Target]:
+    """Bytes that are moved from the store, as a multiple of those of the files."""
+    return [
+        Target(
+            name=f"{workload}, bytes moved / bytes of the files",
+            unit="x",
+            floor=1.1,
+            aim=1.02,
+            value=lambda m, workload=workload: figure(m, "photos-bytes", workload, "moved"),  # type: ignore[misc]  # no types of defaults
+        )
+        for workload in ("photos", "photos-tar", "photos-parquet")
     ]
 
 
