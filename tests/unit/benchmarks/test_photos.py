@@ -2,12 +2,14 @@
 
 import io
 
+import pytest
 from PIL import Image
 
 from benchmarks.photos import workloads
 from benchmarks.photos.making import photo
 
 
+@pytest.mark.slow
 def test_a_photograph_is_the_same_each_time_and_no_other() -> None:
     first, second = photo(7), photo(8)
 
