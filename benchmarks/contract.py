@@ -55,6 +55,8 @@ class Done:
     finished_at: float
     #: Where the outputs are: in objects, in the file `answers_path`, or nowhere.
     answers: Literal["objects", "file", "none"] = "objects"
+    #: Which of the references: `-load_img` for pixels of that loader.
+    reference: str = ""
     #: The file has one row for this many images.
     answers_step: int = 1
     #: More figures, by name.

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.photos import workloads as photos
 from fornada.local.gateway import has_gateway
 from model_store.engines.catalog import find_engine
 
@@ -63,6 +64,7 @@ def _all() -> Iterator[Contender]:
         yield from (_gateway(first, "predict"), _gateway(first, "infer"))
     for engine in others:
         yield from (_fornada(engine), _limit(engine))
+    yield from (_photos(first), *_PHOTOS, *(_photos(engine) for engine in others))
     yield from (*_SCRIPTS, _shards(first))
 
 
@@ -72,7 +74,7 @@ def _limit(engine: str) -> Contender:
         label=f"in-process limit, {engine}",
         module="benchmarks.contenders.in_process",
         arguments=(engine,),
-        workloads=_STORED,
+        workloads=(*_STORED, "photos", "photos-cnn"),
         kind="limit",
         engine=engine,
         pass_s=_CLOSE,
@@ -150,6 +152,72 @@ _SCRIPTS = [
         at_most={"mlp": 1, "predict": 100},
     ),
 ]
+
+
+#: Of some seconds; none needs another.
+_ONE_PASS = dict.fromkeys(photos.MODELS, 0.0)
+_PHOTOS = [
+    Contender(
+        name="photos-decode",
+        label="decoding alone, on all cores",
+        module="benchmarks.contenders.photo_decode",
+        workloads=("photos", "photos-cnn"),
+        kind="store",
+        pass_s=_ONE_PASS,
+    ),
+    Contender(
+        name="photos-bytes",
+        label="Fornada, bytes counted",
+        module="benchmarks.contenders.photo_bytes",
+        arguments=("keras",),
+        workloads=("photos", "photos-tar", "photos-parquet"),
+        kind="store",
+        at_most={"photos": 100, "photos-tar": 1, "photos-parquet": 1},
+        pass_s=_ONE_PASS,
+    ),
+    Contender(
+        name="photos-tf-data",
+        label="tf.data and predict",
+        module="benchmarks.contenders.photo_tf_data",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        at_most={"photos": 1000},
+        pass_s=_ONE_PASS,
+    ),
+    Contender(
+        name="photos-plain",
+        label="load_img and predict",
+        module="benchmarks.contenders.photo_plain",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        at_most={"photos": 300, "photos-cnn": 500},
+        pass_s=_ONE_PASS,
+    ),
+    Contender(
+        name="photos-ray",
+        label="Ray Data, read_images",
+        module="benchmarks.contenders.photo_ray",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        environment="ray",
+        at_most={"photos": 1000},
+        pass_s=_ONE_PASS,
+    ),
+]
+
+
+def _photos(engine: str) -> Contender:
+    return Contender(
+        name=f"photos-{engine}",
+        label=f"Fornada, {engine}",
+        module="benchmarks.contenders.photo_jobs",
+        arguments=(engine,),
+        workloads=tuple(photos.MODELS),
+        kind="fornada",
+        pass_s=_ONE_PASS,
+        engine=engine,
+        settings={"FORNADA_ENGINE": engine},
+    )
 
 
 def _fornada(engine: str) -> Contender:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.photos import workloads as photos
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
@@ -13,10 +15,12 @@ class Workload:
     model: str
     #: What is done, for tables.
     about: str
-    #: What its panel of the chart is called.
-    title: str
+    #: What its panel of the chart is called; `None`: it has none.
+    title: str | None = None
     #: What a rate counts.
     unit: str = "images/s"
+    #: Whether its objects are Parquet of rows to score, and its outputs any such files.
+    is_table: bool = False
 
 
 WORKLOADS = {
@@ -40,6 +44,23 @@ WORKLOADS = {
         about="Parquet of 12 columns and a key, network with embeddings, store to store",
         title="Rows of Parquet, store to store",
         unit="rows/s",
+        is_table=True,
+    ),
+    "photos": Workload(
+        model=photos.MODELS["photos"],
+        about="JPEG objects, MobileNetV2, store to store",
+        title="Photographs, MobileNetV2, store to store",
+    ),
+    "photos-tar": Workload(
+        model=photos.MODELS["photos-tar"], about="the same photographs in tar archives"
+    ),
+    "photos-parquet": Workload(
+        model=photos.MODELS["photos-parquet"], about="the same photographs in Parquet tables"
+    ),
+    "photos-cnn": Workload(
+        model=photos.MODELS["photos-cnn"],
+        about="JPEG objects, CIFAR network, store to store",
+        title="Photographs, small network, store to store",
     ),
     "predict": Workload(
         model="mlp",
@@ -56,7 +77,6 @@ WORKLOADS = {
     "shards": Workload(
         model="empty",
         about="one-item shards of an empty model, one thread",
-        title="One-item shards, one thread",
         unit="shards/s",
     ),
 }
@@ -70,6 +90,8 @@ class Sizes:
     objects: Mapping[str, tuple[int, int]]
     #: By workload of single items: the number of calls or jobs.
     calls: Mapping[str, int]
+    #: The number of photographs.
+    photos: int = 0
     rounds: int
     #: A round repeats a workload until either is reached.
     pass_s: float
@@ -81,7 +103,9 @@ class Sizes:
         return self.calls.get(workload, count * items)
 
     def items_of_model(self, model: str) -> int:
-        """The number of items that a model needs."""
+        """The number of items that a model needs in memory."""
+        if model in photos.SIDES:
+            return min(photos.ENGINE_ITEMS, self.photos)
         return max((self.items(n) for n, w in WORKLOADS.items() if w.model == model), default=0)
 
     def to_json(self) -> dict[str, Any]:
@@ -97,6 +121,7 @@ FULL = Sizes(
         "table": (8, 50_000),
     },
     calls={"predict": 5_000, "submit": 2_000, "shards": 300},
+    photos=2_000,
     rounds=3,
     pass_s=3.0,
     most_passes=10,
@@ -104,6 +129,7 @@ FULL = Sizes(
 QUICK = Sizes(
     objects={"mlp": (20, 2_000), "cnn": (4, 500), "resnet": (2, 4), "table": (2, 10_000)},
     calls={"predict": 1_000, "submit": 200, "shards": 100},
+    photos=100,
     rounds=1,
     pass_s=0.0,
     most_passes=1,

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from benchmarks import contract
 from benchmarks.contract import Done, Harness, Task
+from benchmarks.workloads import WORKLOADS
 
 _BATCH_SIZES = (64, 256, 1024, 4096)
-#: Of ResNet50, which takes a second for 64 images and is as fast with 8.
-_OF_PHOTOS = (8, 32)
-#: Numbers of an item from which it is one.
-_PHOTO_SIZE = 100_000
+#: Of items as large as photographs.
+_LARGE_ITEM_BYTES = 64 * 1024
+_LARGE_BATCH_SIZES = (4, 16, 64)
 #: The trial of each batch size, before the clock starts.
 _TRIAL_S = 0.5
 
@@ -37,7 +37,7 @@ def main() -> None:
     best: dict[str, tuple[int, Predict]] = {}
 
     def run(task: Task) -> Done:
-        name = task.workload
+        name = WORKLOADS[task.workload].model
         if name not in best:
             model = contract.load_model(harness.folder / f"{name}.keras")
             rows[name] = _rows(harness, name, model)
@@ -53,8 +53,8 @@ def main() -> None:
             figures={"batch_size": batch_size},
         )
 
-    sizes, of_photos = (", ".join(map(str, sizes)) for sizes in (_BATCH_SIZES, _OF_PHOTOS))
-    notes = f"float32; the best batch of {sizes}, of ResNet50 {of_photos}"
+    sizes, large = (", ".join(map(str, each)) for each in (_BATCH_SIZES, _LARGE_BATCH_SIZES))
+    notes = f"float32; the best batch of {sizes}; of photographs {large}"
     harness.serve(run, packages=["keras", package], notes=notes)
 
 
@@ -77,8 +77,8 @@ def _part(rows: Rows, first: int, count: int) -> Rows:
 def _fastest(predict: Predict, rows: Rows) -> tuple[int, Predict]:
     """The batch size with the highest warm throughput, and the predict function."""
     rates = {}
-    is_photos = rows[0][0].size > _PHOTO_SIZE
-    for batch_size in _OF_PHOTOS if is_photos else _BATCH_SIZES:
+    is_large = rows[0][0].nbytes >= _LARGE_ITEM_BYTES
+    for batch_size in _LARGE_BATCH_SIZES if is_large else _BATCH_SIZES:
         batch = _part(rows, 0, batch_size)
         predict(batch)
         started_at, items = contract.now(), 0

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.contract import BUCKET, Done, Task, from_npy, output_key
 from benchmarks.measuring import process_tree
 from benchmarks.measuring.conversation import ContenderError, Conversation, started
-from benchmarks.measuring.models import MODELS
 from benchmarks.measuring.servers import Servers, input_key
+from benchmarks.photos import workloads as photos
 from benchmarks.registry import Contender
 from benchmarks.tables import from_scored
 from benchmarks.workloads import WORKLOADS, Sizes
@@ -82,25 +82,31 @@ class Measurement:
 
     def task(self, contender: Contender, workload: str, *, prefix: str, warm: bool) -> Task:
         """The contender's part of the workload, or one object or call to warm up."""
-        is_of_objects = workload in self._sizes.objects
-        count = self._sizes.objects[workload][0] if is_of_objects else self._sizes.calls[workload]
-        count = 1 if warm else min(count, contender.at_most.get(workload, count))
-        model = WORKLOADS[workload].model
-        if MODELS[model].is_table:
+        calls = self._sizes.calls.get(workload, 0)
+        most = 1 if warm else contender.at_most.get(workload)
+        if WORKLOADS[workload].is_table:
             # Its files may have any names: those of other passes must not be among them.
             prefix = self._servers.output_prefix()
         return Task(
             workload=workload,
-            keys=[input_key(model, number) for number in range(count)] if is_of_objects else [],
-            count=0 if is_of_objects else count,
+            keys=[] if calls else self._keys(workload)[:most],
+            count=min(calls, most or calls),
             output_prefix=f"{prefix}{workload}/",
             answers_path=str(self._folder / "answers.npy"),
         )
+
+    def _keys(self, workload: str) -> list[str]:
+        """The input objects of the workload."""
+        if workload in photos.MODELS:
+            return photos.input_keys(workload, self._sizes.photos)
+        return [input_key(workload, number) for number in range(self._sizes.objects[workload][0])]
 
     def expected_items(self, contender: Contender, task: Task) -> int:
         """The number of items in the task."""
         if contender.kind == "limit":
             return self._sizes.items_of_model(WORKLOADS[task.workload].model)
+        if task.workload in photos.MODELS:
+            return photos.photos_in(task.workload, task.keys, self._sizes.photos)
         return task.count or len(task.keys) * self._sizes.objects[task.workload][1]
 
     def difference(self, task: Task, done: Done) -> float | None:
@@ -113,7 +119,8 @@ class Measurement:
             return None
         answers = np.load(task.answers_path) if done.answers == "file" else self._outputs(task)
         model = WORKLOADS[task.workload].model
-        reference = np.load(self._servers.data / f"{model}-reference.npy", mmap_mode="r")
+        name = f"{model}-reference{done.reference}.npy"
+        reference = np.load(self._servers.data / name, mmap_mode="r")
         expected = reference[: done.items][:: done.answers_step]
         if answers.shape != expected.shape:
             raise ContenderError(f"its outputs are {answers.shape}, not {expected.shape}")
@@ -131,7 +138,7 @@ class Measurement:
 
     def _outputs(self, task: Task) -> NDArray[np.float32]:
         objects = self._servers.objects
-        if MODELS[WORKLOADS[task.workload].model].is_table:
+        if WORKLOADS[task.workload].is_table:
             found = objects.list(task.output_prefix)
             return from_scored([objects.get(one.key).data for one in found])
         keys = [output_key(task, key) for key in task.keys]

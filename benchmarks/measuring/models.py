@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.photos import tensors as photo_tensors
+from benchmarks.photos.workloads import SIDES
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
 from trainer.recipes.networks import mlp
@@ -25,11 +27,6 @@ class Model:
     inputs: Sequence[InputTensor]
     outputs: Sequence[OutputTensor]
     network: Callable[[Any], Any]
-
-    @property
-    def is_table(self) -> bool:
-        """Whether its items are rows of columns."""
-        return len(self.inputs) > 1
 
     def make(self, keras: Any) -> Any:
         """The network, with weights as after training."""
@@ -68,12 +65,12 @@ def _mlp(_keras: Any) -> Any:
     return mlp((28, 28), "uint8", 10, "softmax")
 
 
-def _cnn(keras: Any) -> Any:
+def cnn(keras: Any, *, input_name: str = "pixels", dtype: str = "uint8") -> Any:
     """The CIFAR-10 network of TensorFlow's tutorial: 4.5 million multiplications per image."""
     layers = keras.layers
     return keras.Sequential(
         [
-            keras.Input((32, 32, 3), dtype="uint8", name="pixels"),
+            keras.Input((32, 32, 3), dtype=dtype, name=input_name),
             layers.Rescaling(1 / 255, name="scale"),
             layers.Conv2D(32, 3, activation="relu", name="conv1"),
             layers.MaxPooling2D(name="pool1"),
@@ -122,9 +119,10 @@ def _empty(keras: Any) -> Any:
 _NUMBERS = [InputTensor(name=f"number{n}", dtype="float32", shape=[1]) for n in range(8)]
 _CODES = [InputTensor(name=f"code{n}", dtype="int32", shape=[1]) for n in range(4)]
 
+#: Those with made-up items; `benchmarks.photos` has the others.
 MODELS = {
     "mlp": _of_images(_mlp, item_shape=(28, 28), class_count=10),
-    "cnn": _of_images(_cnn, item_shape=(32, 32, 3), class_count=10),
+    "cnn": _of_images(cnn, item_shape=(32, 32, 3), class_count=10),
     "resnet": _of_images(_resnet, item_shape=_PHOTO, class_count=1000),
     "table": Model(
         inputs=[*_NUMBERS, *_CODES],
@@ -137,3 +135,11 @@ MODELS = {
     ),
     "empty": _of_images(_empty, item_shape=(1,), class_count=1),
 }
+
+
+def tensors_of(name: str) -> tuple[list[InputTensor], list[OutputTensor]]:
+    """What a model takes and gives, those of photographs among them."""
+    if name in SIDES:
+        taken, given = photo_tensors.tensors_of(name)
+        return [taken], [given]
+    return list(MODELS[name].inputs), list(MODELS[name].outputs)

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring.models import MODELS, Model
+from benchmarks.measuring.models import MODELS, Model, tensors_of
 from benchmarks.workloads import Sizes
 from fornada.formats.rows import Rows
 from model_store.engines import keras_file, keras_setup
 from model_store.golden_batch import write_golden
 from model_store.wall.limits import WallLimits
-from model_store.wall.messages import Check, Passed
+from model_store.wall.messages import Check
 from model_store.wall.process import WallProcess
 
 _ROOT = Path(__file__).parents[2]
 #: At most.
-_GOLDEN_ITEMS = 32
+GOLDEN_ITEMS = 32
 #: Of calls of `keras predict`: what layers give takes many times as much.
 _MOST_BATCH_SIZE, _BATCH_BYTES = 4096, 2**24
 
@@ -30,19 +30,22 @@ _MOST_BATCH_SIZE, _BATCH_BYTES = 4096, 2**24
 def prepared(sizes: Sizes, *, cache: Path) -> Path:
     """A folder with models, items and references for these sizes; created once."""
     counts = {model: sizes.items_of_model(model) for model in MODELS}
-    name = "-".join(f"{model}{count}" for model, count in counts.items())
+    parts = {**counts, "photos": sizes.photos}
+    name = "-".join(f"{part}{count}" for part, count in parts.items())
     folder = cache / "prepared" / name
     if not (folder / "checked").exists():
         print("creating models, items and the outputs of keras predict", flush=True)
         arguments = [f"{model}={count}" for model, count in counts.items()]
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.measuring.prepare", str(folder), *arguments],
-            check=True,
-            cwd=_ROOT,
-            stdout=subprocess.DEVNULL,
-        )
+        _run("benchmarks.measuring.prepare", str(folder), *arguments)
+        if sizes.photos:
+            _run("benchmarks.photos.preparing", str(folder), str(sizes.photos))
         (folder / "checked").touch()
     return folder
+
+
+def _run(module: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", module, *arguments]
+    subprocess.run(command, check=True, cwd=_ROOT, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -57,14 +60,12 @@ def main() -> None:
 def _write(folder: Path, name: str, model: Model, count: int) -> None:
     network = model.make(keras_setup.import_keras())
     rows = model.items(count)
-    normalize(network, rows[:_GOLDEN_ITEMS])
+    normalize(network, rows[:GOLDEN_ITEMS])
     (folder / f"{name}.keras").write_bytes(keras_file.dump_model(network))
     write_items(folder, name, rows)
     reference = _predicted(network, model, rows)
     np.save(folder / f"{name}-reference.npy", reference)
-    write_golden(folder / f"{name}-golden-inputs", rows[:_GOLDEN_ITEMS], model.inputs)
-    write_golden(folder / f"{name}-golden-outputs", Rows(reference[:_GOLDEN_ITEMS]), model.outputs)
-    (folder / f"{name}-passed.json").write_bytes(_passed(folder, name, model).to_json())
+    write_verdict(folder, name, rows, reference)
 
 
 def normalize(network: Any, rows: Rows) -> None:
@@ -82,7 +83,7 @@ def normalize(network: Any, rows: Rows) -> None:
 def write_items(folder: Path, name: str, rows: Rows) -> None:
     """The items of a model as contenders find them: an array, or one a column."""
     model = MODELS[name]
-    if model.is_table:
+    if len(rows.arrays) > 1:
         np.savez(folder / f"{name}.npz", **_by_name(model, rows))
     else:
         np.save(folder / f"{name}.npy", rows.only)
@@ -95,26 +96,31 @@ def _by_name(model: Model, rows: Rows) -> dict[str, Any]:
 def _predicted(network: Any, model: Model, rows: Rows) -> Any:
     item_bytes = rows.size_bytes // len(rows)
     batch_size = max(1, min(_MOST_BATCH_SIZE, _BATCH_BYTES // item_bytes))
-    taken = _by_name(model, rows) if model.is_table else rows.only
+    taken = _by_name(model, rows) if len(rows.arrays) > 1 else rows.only
     return network.predict(taken, batch_size, verbose=0)
 
 
-def _passed(folder: Path, name: str, model: Model) -> Passed:
-    """What every publisher asks, and so every deployment has."""
+def write_verdict(folder: Path, name: str, rows: Rows, reference: Any) -> None:
+    """Write a golden batch, and what every publisher asks, and so every deployment has."""
     artifact = folder / f"{name}.keras"
+    takes, gives = tensors_of(name)
+    golden = folder / f"{name}-golden-inputs", folder / f"{name}-golden-outputs"
+    write_golden(golden[0], rows[:GOLDEN_ITEMS], takes)
+    write_golden(golden[1], Rows(reference[:GOLDEN_ITEMS]), gives)
     with WallProcess(WallLimits.of_artifact(artifact.stat().st_size)) as wall:
-        return wall.check(
+        passed = wall.check(
             Check(
                 artifact=str(artifact.absolute()),
                 where=name,
                 allowed_objects=[],
                 engine="keras",
-                inputs=list(model.inputs),
-                outputs=list(model.outputs),
-                golden_inputs=str((folder / f"{name}-golden-inputs").absolute()),
-                golden_outputs=str((folder / f"{name}-golden-outputs").absolute()),
+                inputs=takes,
+                outputs=gives,
+                golden_inputs=str(golden[0].absolute()),
+                golden_outputs=str(golden[1].absolute()),
             )
         )
+    (folder / f"{name}-passed.json").write_bytes(passed.to_json())
 
 
 if __name__ == "__main__":

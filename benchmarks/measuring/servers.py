@@ -13,7 +13,8 @@ import numpy as np
 import redis
 
 from benchmarks.contract import BUCKET, to_npy
-from benchmarks.measuring.models import MODELS
+from benchmarks.measuring.models import tensors_of
+from benchmarks.photos import workloads as photos
 from benchmarks.tables import to_table
 from benchmarks.workloads import WORKLOADS, Sizes
 from fornada.local.stack import Stack
@@ -70,10 +71,12 @@ class Servers:
         """
         self.objects.create_bucket()
         for workload, (count, items) in sizes.objects.items():
-            model = WORKLOADS[workload].model
-            read = self._table_files if MODELS[model].is_table else self._array_files
+            is_table, model = WORKLOADS[workload].is_table, WORKLOADS[workload].model
+            read = self._table_files if is_table else self._array_files
             for number, data in enumerate(read(model, count=count, items=items)):
-                self.objects.put(input_key(model, number), data)
+                self.objects.put(input_key(workload, number), data)
+        if sizes.photos:
+            self._put_photos(sizes.photos)
         for _ in self.objects.list(""):
             pass
 
@@ -88,6 +91,13 @@ class Servers:
         for first in range(0, count * items, items):
             rows = {name: column[first : first + items] for name, column in columns.items()}
             yield to_table(rows, first=first)
+
+    def _put_photos(self, count: int) -> None:
+        for workload in ("photos", "photos-tar", "photos-parquet"):
+            folder = self.data / photos.folder_of(workload)
+            names, keys = photos.file_names(workload, count), photos.input_keys(workload, count)
+            for name, key in zip(names, keys, strict=True):
+                self.objects.put(key, (folder / name).read_bytes())
 
     def empty_redis(self) -> None:
         """Remove everything of the previous contender."""
@@ -132,10 +142,9 @@ class Servers:
 
     def _publish(self, store: ModelStore, models: Collection[str]) -> None:
         for name in models:
+            takes, gives = tensors_of(name)
             store.publish(
-                ModelDraft(
-                    name=name, inputs=list(MODELS[name].inputs), outputs=list(MODELS[name].outputs)
-                ),
+                ModelDraft(name=name, inputs=takes, outputs=gives),
                 artifact=self.data / f"{name}.keras",
                 golden_inputs=self.data / f"{name}-golden-inputs",
                 golden_outputs=self.data / f"{name}-golden-outputs",
@@ -158,7 +167,7 @@ def _as_found(path: Path, _artifact: Path) -> Passed:
     return Passed.from_json(path.read_bytes(), where=str(path))
 
 
-def input_key(model: str, number: int) -> str:
+def input_key(workload: str, number: int) -> str:
     """The key of an input object."""
-    suffix = "parquet" if MODELS[model].is_table else "npy"
-    return f"inputs/{model}/{number:05d}.{suffix}"
+    suffix = "parquet" if WORKLOADS[workload].is_table else "npy"
+    return f"inputs/{workload}/{number:05d}.{suffix}"

@@ -58,7 +58,7 @@ def panels_of(record: dict[str, Any]) -> list[Panel]:
     found = []
     for name, workload in WORKLOADS.items():
         rows = rows_of(record, name)
-        if rows:
+        if rows and workload.title is not None:
             subtitle = f"{workload.unit} · {workload.about}"
             found.append(Panel(title=workload.title, subtitle=subtitle, rows=rows))
     return found

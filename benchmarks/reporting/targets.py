@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from benchmarks.photos import workloads as photos
 from benchmarks.registry import ENGINES
 
 #: Medians by contender, as `rounds.medians` gives them.
@@ -58,10 +60,10 @@ def composed_limit(store: float, compute: float) -> float:
 
 
 def composed_limit_of(medians: Medians, workload: str, engine: str) -> float:
-    """The composed limit of plain boto3 with 4 threads and the engine."""
-    return composed_limit(
-        figure(medians, "store-boto3", workload), figure(medians, f"limit-{engine}", workload)
-    )
+    """The composed limit of the engine, and of plain boto3 or of decoding photographs."""
+    first = "photos-decode" if workload in photos.MODELS else "store-boto3"
+    alone = photos.ALONE.get(workload, workload)
+    return composed_limit(figure(medians, first, alone), figure(medians, f"limit-{engine}", alone))
 
 
 def fastest(medians: Medians, workload: str, contenders: Sequence[str]) -> float:
@@ -83,7 +85,7 @@ _HTTP = "fastest of LitServe, BentoML, MLServer"
 
 def targets_of(engine: str) -> list[Target]:
     """The targets of Fornada with this engine."""
-    targets = [*_ratios(engine), *_absolute(engine)]
+    targets = [*_ratios(engine), *_of_photos(engine), *_absolute(engine)]
     return [*targets, *_of_one_engine(engine)] if engine == ENGINES[0] else targets
 
 
@@ -117,6 +119,26 @@ def _ratios(engine: str) -> Iterator[Target]:
     yield ratio("table", "Ray Data, steady", rate("ray", "table", "steady_rate"))
     yield ratio("table", "plain script", rate("plain", "table"))
     yield ratio("predict", _HTTP, lambda m: fastest(m, "predict", _HTTP_PEERS), 2.0, 4.0)
+
+
+def _of_photos(engine: str) -> Iterator[Target]:
+    ours = f"photos-{engine}"
+
+    def over(workload: str, peer: str, name: str = "rate") -> Callable[[Medians], float]:
+        return lambda m: figure(m, ours, workload) / figure(m, peer, workload, name)
+
+    def of_limit(workload: str) -> Callable[[Medians], float]:
+        return lambda m: figure(m, ours, workload) / composed_limit_of(m, workload, engine)
+
+    ratios = [
+        ("photos / tf.data and predict", 1.0, 1.3, over("photos", "photos-tf-data")),
+        ("photos / Ray Data, steady", 1.5, 3.0, over("photos", "photos-ray", "steady_rate")),
+        ("photos / load_img and predict", 2.0, 4.0, over("photos", "photos-plain")),
+        ("photos-cnn / tf.data and predict", 1.0, 1.3, over("photos-cnn", "photos-tf-data")),
+        *((f"{name} / composed limit", 0.95, 1.1, of_limit(name)) for name in photos.MODELS),
+    ]
+    for name, floor, aim, value in ratios:
+        yield Target(name=name, floor=floor, aim=aim, value=value)
 
 
 def _absolute(engine: str) -> Iterator[Target]:
@@ -155,6 +177,13 @@ def _of_one_engine(engine: str) -> Iterator[Target]:
         aim=1.3,
         value=lambda m: fastest(m, "predict", doors) / fastest(m, "predict", _HTTP_PEERS),
     )
+    for workload in ("photos", "photos-tar", "photos-parquet"):
+        yield Target(
+            name=f"{workload}, bytes moved / bytes of the files",
+            floor=1.1,
+            aim=1.02,
+            value=partial(figure, contender="photos-bytes", workload=workload, name="moved"),
+        )
     yield Target(
         name="fixed cost of a shard",
         unit="ms",
