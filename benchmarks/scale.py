@@ -27,7 +27,8 @@ from benchmarks.measuring import machine, process_tree
 from benchmarks.measuring.prepare import prepared
 from benchmarks.measuring.s3_counter import S3Counter
 from benchmarks.measuring.servers import Servers, started_servers
-from benchmarks.reporting.table import lined_up, rate
+from benchmarks.reporting.comparison import rate_text
+from benchmarks.reporting.table import lined_up
 from benchmarks.workloads import FULL
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.message import ShardMessage
@@ -36,6 +37,7 @@ from producer import Client, Job, StoredImages
 
 _FOLDER = Path(__file__).parent
 _CACHE = _FOLDER / ".cache"
+_MODELS = ("mlp", "empty")
 _PROCESSES = (1, 2)
 _ITEMS_PER_SHARD = (64, 256, 1024, 4096, 10_000)
 #: Items per shard size; small shards take longer and get fewer.
@@ -139,7 +141,7 @@ class _Scale:
 
     def enqueued_per_s(self) -> float:
         """Messages that one process enqueues per second."""
-        environ = self._servers.deployment(self._folder)
+        environ = self._servers.deployment(self._folder, models=_MODELS)
         sender = CelerySender.from_settings(Settings.from_env(environ))
         messages = [ShardMessage(job_id="none", shard=n) for n in range(_MESSAGES)]
         sender.enqueue(messages[:1])
@@ -191,7 +193,7 @@ class _Scale:
     @contextlib.contextmanager
     def _worker(self, settings: Mapping[str, str], *, processes: int = 1) -> Iterator[Client]:
         """A client of a new deployment with a running `fornada worker`."""
-        deployment = self._servers.deployment(self._folder)
+        deployment = self._servers.deployment(self._folder, models=_MODELS)
         environ = {**self._servers.environ, **deployment, **settings}
         command = [sys.executable, "-P", "-m", "fornada", "worker"]
         with (_CACHE / "scale-worker.log").open("ab") as log:
@@ -242,7 +244,7 @@ def report_of(found: Mapping[str, Any]) -> str:
 
 
 def _pairs(left: str, right: str, values: Mapping[int, float]) -> str:
-    return lined_up([[left, right], *([f"{n:,}", rate(value)] for n, value in values.items())])
+    return lined_up([[left, right], *([f"{n:,}", rate_text(value)] for n, value in values.items())])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ _READING_THREADS = 8
 #: One in ten small jobs is read back and compared; all must have succeeded.
 _READ_EVERY = 10
 _SMALL_MODEL = "mlp"
+#: What an engine computes with.
+_PACKAGES = {"keras": "tensorflow-cpu", "openvino": "openvino", "jax": "jax"}
 
 
 def main() -> None:
@@ -31,14 +33,10 @@ def main() -> None:
         runs = _Runs(harness, fornada_worker.client(), worker)
         harness.serve(
             runs.run,
-            packages=[*fornada_worker.PACKAGES, _package(engine)],
+            packages=[*fornada_worker.PACKAGES, _PACKAGES[engine]],
             service_pid=worker.pid,
             notes=f"engine {engine}, one worker process, default settings",
         )
-
-
-def _package(engine: str) -> str:
-    return "openvino" if engine == "openvino" else "tensorflow-cpu"
 
 
 class _Runs:
@@ -49,8 +47,7 @@ class _Runs:
         self._worker = worker
         self._images: NDArray[np.uint8] = harness.images(_SMALL_MODEL)
         self._by_workload: dict[str, Callable[[Task], Done]] = {
-            "mlp": self._objects,
-            "cnn": self._objects,
+            **dict.fromkeys(("mlp", "cnn", "resnet", "table"), self._objects),
             "predict": self._predict,
             "submit": self._submit,
         }
@@ -61,7 +58,8 @@ class _Runs:
     def _objects(self, task: Task) -> Done:
         """A job over objects in the store."""
         stored = StoredImages(bucket=BUCKET, prefix=commonpath(task.keys))
-        job = self._client.submit(stored, model=task.workload)
+        id_column = contract.KEY_COLUMN if task.workload == "table" else None
+        job = self._client.submit(stored, model=task.workload, id_column=id_column)
         statuses = fornada_worker.wait([job])
         finished_at = fornada_worker.last_outcome_at(statuses)
         np.save(task.answers_path, job.results().probabilities)
@@ -74,14 +72,10 @@ class _Runs:
 
     def _predict(self, task: Task) -> Done:
         """One call per image, from `_CALLERS` threads; nothing is stored."""
-        # `registry` leaves this workload out where the client has no such method.
-        client: Any = self._client
 
         def call(number: int) -> tuple[NDArray[np.float32], float]:
             image, began_s = self._images[number : number + 1], time.perf_counter()
-            answer: NDArray[np.float32] = client.predict(
-                image, model=_SMALL_MODEL, timeout_s=TIMEOUT_S
-            )
+            answer: Any = self._client.predict(image, model=_SMALL_MODEL, timeout_s=TIMEOUT_S)
             return answer, time.perf_counter() - began_s
 
         with ThreadPoolExecutor(_CALLERS) as pool:
