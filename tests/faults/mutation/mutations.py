@@ -1457,7 +1457,7 @@ MUTATIONS = (
     Mutation(
         name="call-over-memory",
         path="worker/compute/first_load.py",
-        old="if call.peak_bytes <= self._call_bytes and ",
+        old="if call.peak_bytes <= most_bytes and ",
         new="if ",
         tests=(
             f"{_FIRST_LOAD}a_call_has_no_more_rows_than_were_tried_or_fit_into_memory",
@@ -1475,8 +1475,8 @@ MUTATIONS = (
     Mutation(
         name="more-rows-than-were-tried",
         path="worker/compute/tile_choice.py",
-        old="tile_items=min(work.call_items, most_items or work.call_items)",
-        new="tile_items=work.call_items",
+        old="items = min(self._wanted_items(work), most_items)",
+        new="items = self._wanted_items(work)",
         tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
         raises="fornada.errors.ModelDeclinedError",
     ),
