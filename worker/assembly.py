@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fornada.calls.frames import MAX_CALL_FRAME_BYTES
@@ -116,7 +117,7 @@ def new_model_cache(shared: Shared) -> ModelCache:
             artifact,
             engine=shared.engine,
             models=models,
-            choose_tile=tiles.chooser(most_items),
+            choose_tile=partial(tiles.choose, most_items=most_items),
         )
 
     disk = ArtifactCache(settings.cache_dir)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import get_args
 
 from fornada.commands.doctor.finding import Finding
@@ -91,7 +92,7 @@ def _load_and_predict(
             folder / "model.keras",
             engine=engine,
             models=models,
-            choose_tile=tiles.chooser(most_items, keep=False),
+            choose_tile=partial(tiles.choose, most_items=most_items, keep=False),
         ).tile_items
     source = "as kept" if rows == known_items else "from its layers"
     if settings.max_batch_size is not None:

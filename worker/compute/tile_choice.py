@@ -1,7 +1,6 @@
 """The rows of a model's predict calls: from its layers, and the same for all workers of a kind."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
@@ -20,7 +19,6 @@ from fornada.storage.interface import ObjectStore
 from model_store.engines.artifact.work import Work
 from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
-from worker.compute.predictor import ChooseTile
 from worker.host.hardware import granted_cores, machine_kind
 
 log = get_logger(__name__)
@@ -85,19 +83,29 @@ class TileChoice:
         """
         return self._fixed_items or self._believed(manifest, self._stored(manifest), None)
 
-    def chooser(self, most_items: int | None, *, keep: bool = True) -> ChooseTile:
-        """Return what chooses the rows of a model's calls, which raises as `known_items`.
+    def choose(
+        self,
+        manifest: ModelManifest,
+        work: Work,
+        *,
+        most_items: int | None = None,
+        keep: bool = True,
+    ) -> int:
+        """The rows of the model's calls.
 
         Args:
-            most_items: The most rows of a call that may be made here; `None`: any number. A model
-                whose calls have more is declined.
-            keep: Whether the choice is to hold for all workers of the kind.
-        """
-        return partial(self._choose, most_items=most_items or MAX_BATCH_SIZE, keep=keep)
+            manifest: The model.
+            work: What its calls cost.
+            most_items: The most rows of a call that may be made here; `None`: any number.
+            keep: Whether a choice made here holds for all workers of the kind.
 
-    def _choose(self, manifest: ModelManifest, work: Work, *, most_items: int, keep: bool) -> int:
+        Raises:
+            ModelDeclinedError: Its calls have more rows.
+            LaterVersionError, StoreError: As `known_items`.
+        """
         if self._fixed_items is not None:
             return self._fixed_items
+        most_items = most_items or MAX_BATCH_SIZE
         stored = self._stored(manifest)
         items = self._believed(manifest, stored, work)
         if items is None:
@@ -134,38 +142,38 @@ class TileChoice:
         except LaterVersionError:
             raise
         except MessageError as exc:
-            log.warning("calibration not believed", model=str(manifest), why=str(exc))
-            return None
-        if work is None:
-            return found.tile_items
-        wanted, said = self._wanted_items(work), found.tile_items
-        is_near = wanted <= _FACTOR * said and said <= _FACTOR * wanted
-        if is_near and (found.engine, found.machine) == (self._engine.name, self._machine):
-            return said
-        why = f"{key} has {said} rows a call, on {found.engine}, {found.machine}"
+            why = str(exc)
+        else:
+            if work is None or self._is_possible(found, work):
+                return found.tile_items
+            why = f"{key} has {found.tile_items} rows a call, on {found.engine}, {found.machine}"
         log.warning("calibration not believed", model=str(manifest), why=why)
         return None
+
+    def _is_possible(self, found: Calibration, work: Work) -> bool:
+        wanted, said = self._wanted_items(work), found.tile_items
+        of_here = (found.engine, found.machine) == (self._engine.name, self._machine)
+        return of_here and wanted <= _FACTOR * said and said <= _FACTOR * wanted
 
     def _kept(
         self, manifest: ModelManifest, work: Work, items: int, *, instead_of: bytes | None
     ) -> int:
         """Store the choice unless another worker was first; return the one that holds."""
-        key = self._key(manifest)
-        data = Calibration(
+        key, data = self._key(manifest), self._record(items)
+        if instead_of is None and self._objects.conditional_writes:
+            if self._objects.put_if_absent(key, data):
+                return items
+            return self._believed(manifest, self._stored(manifest), work) or items
+        # Of the workers that do not believe what is there, one chooses for all.
+        question = f"calibration {key} for {sha256_hex(instead_of or b'')}"
+        items = self._believed(manifest, self._decide(question, data), work) or items
+        self._objects.put(key, self._record(items))
+        return items
+
+    def _record(self, items: int) -> bytes:
+        return Calibration(
             tile_items=items, engine=self._engine.name, machine=self._machine, created_at=now()
         ).to_json()
-        if instead_of is not None or not self._objects.conditional_writes:
-            # Of the workers that do not believe what is there, one chooses for all.
-            which = "" if instead_of is None else f" for {sha256_hex(instead_of)}"
-            decided = self._decide(f"calibration {key}{which}", data)
-            believed = self._believed(manifest, decided, work)
-            if believed is not None:
-                items, data = believed, decided
-        if instead_of is not None:
-            self._objects.put(key, data)
-        elif not self._objects.put_if_absent(key, data):
-            return self._believed(manifest, self._stored(manifest), work) or items
-        return items
 
     def _key(self, manifest: ModelManifest) -> str:
         return keys.model_calibration(manifest.digest, f"{self._engine.name} on {self._machine}")

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class _Shard:
             artifact,
             engine=engine,
             models=self._models,
-            choose_tile=tiles.chooser(most_items),
+            choose_tile=partial(tiles.choose, most_items=most_items),
         )
         return {"engine": self._predictor.engine}
 

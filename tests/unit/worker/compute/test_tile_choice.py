@@ -75,22 +75,22 @@ def test_the_tile_follows_from_the_layers(
 ) -> None:
     tiles = _tiles(memory_objects, call_bytes=call_bytes)
 
-    assert expected == tiles.chooser(None)(_publish(memory_objects), work)
+    assert expected == tiles.choose(_publish(memory_objects), work)
 
 
 def test_the_first_tile_holds_for_all_workers_of_a_kind(
     memory_objects: InMemoryObjectStore,
 ) -> None:
     manifest = _publish(memory_objects)
-    assert 2 == _tiles(memory_objects).chooser(None)(manifest, _RESNET50)
+    assert 2 == _tiles(memory_objects).choose(manifest, _RESNET50)
 
     # also where another release would estimate otherwise, for another version of the artifact
     other = replace(_RESNET50, multiplications=10**8)
-    assert 2 == _tiles(memory_objects).chooser(None)(_publish(memory_objects), other)
+    assert 2 == _tiles(memory_objects).choose(_publish(memory_objects), other)
     for changed in ({"engine": "fake 2"}, {"machine": "abacus, 4 cores"}):
-        assert 8 == _tiles(memory_objects, **changed).chooser(None)(manifest, other), changed
+        assert 8 == _tiles(memory_objects, **changed).choose(manifest, other), changed
     others = _publish(memory_objects, b"others")
-    assert 8 == _tiles(memory_objects).chooser(None, keep=False)(others, other)
+    assert 8 == _tiles(memory_objects).choose(others, other, keep=False)
     assert _tiles(memory_objects).known_items(others) is None
 
 
@@ -110,7 +110,7 @@ def test_two_workers_that_choose_at_once_keep_the_same_tile(*, conditional_write
     def tile_items(most_items: int) -> int | None:
         tiles = _tiles(Slow(objects), decide=decide)
         try:
-            return tiles.chooser(most_items)(manifest, _LIGHT)
+            return tiles.choose(manifest, _LIGHT, most_items=most_items)
         except ModelDeclinedError:
             return None
 
@@ -146,7 +146,7 @@ def test_a_calibration_that_cannot_be_the_models_is_replaced(
     # given a record that anyone wrote, who may write there
     objects = InMemoryObjectStore(conditional_writes=conditional_writes)
     manifest = _publish(objects)
-    workers = [_tiles(objects).chooser(None) for _ in range(2)]
+    workers = [_tiles(objects).choose for _ in range(2)]
     assert 256 == workers[0](manifest, _LIGHT)
     (key,) = [info.key for info in objects.list("calibrations/")]
     good = json.loads(objects.get(key).data)
@@ -163,12 +163,12 @@ def test_a_calibration_of_a_later_release_is_left_alone(
     memory_objects: InMemoryObjectStore,
 ) -> None:
     manifest, tiles = _publish(memory_objects), _tiles(memory_objects)
-    tiles.chooser(None)(manifest, _LIGHT)
+    tiles.choose(manifest, _LIGHT)
     (key,) = [info.key for info in memory_objects.list("calibrations/")]
     memory_objects.put(key, b'{"schema_version": 99}')
 
     with pytest.raises(LaterVersionError, match=key):
-        tiles.chooser(None)(manifest, _LIGHT)
+        tiles.choose(manifest, _LIGHT)
 
 
 def test_a_setting_holds_without_a_choice(memory_objects: InMemoryObjectStore) -> None:
@@ -176,7 +176,7 @@ def test_a_setting_holds_without_a_choice(memory_objects: InMemoryObjectStore) -
     tiles = _tiles(memory_objects, settings=Settings(max_batch_size=7))
 
     assert 7 == tiles.known_items(manifest)
-    assert 7 == tiles.chooser(32)(manifest, _LIGHT)
+    assert 7 == tiles.choose(manifest, _LIGHT, most_items=32)
     assert [] == list(memory_objects.list("calibrations/"))
 
 
@@ -187,8 +187,8 @@ def test_no_call_has_more_rows_than_may_be_made_here(
     manifest, tiles = _publish(memory_objects), _tiles(memory_objects)
 
     assert tiles.known_items(manifest) is None
-    assert expected == tiles.chooser(most_items)(manifest, _LIGHT)
+    assert expected == tiles.choose(manifest, _LIGHT, most_items=most_items)
     assert expected == tiles.known_items(manifest)
     # and what another worker chose meanwhile is not taken untried
     with pytest.raises(ModelDeclinedError, match=f"called with {expected} rows, and 4 were tried"):
-        tiles.chooser(4)(manifest, _LIGHT)
+        tiles.choose(manifest, _LIGHT, most_items=4)
