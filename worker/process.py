@@ -14,7 +14,7 @@ from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
-from fornada.events import LOGGED, Events, Listener
+from fornada.events import LOGGED, Events, Listener, TileHalved
 from fornada.events.processes import WorkerStarted, WorkerStopped
 from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
@@ -51,6 +51,7 @@ from worker.compute.thread_choice import Concurrency
 from worker.compute.tile_choice import TileChoice, calibrations
 from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
+from worker.host.device_loss import DeviceLoss
 from worker.host.ending import Ending
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
 from worker.host.reporting import Reporter, Work
@@ -99,14 +100,14 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     recorder = _recorder(settings)
     events = Events(events.tell, work.hear, *recorder)
     spans = ShardSpans(open_traces(settings), queue=settings.queue) if settings.traces else None
-    if spans is not None:
-        events = Events(events.tell, spans.hear)
+    events = events if spans is None else Events(events.tell, spans.hear)
     shared = _open(settings, threads=threads, events=events, worker=worker)
     concurrency = Concurrency(
         settings, objects=shared.objects, streams=shared.engine.streams, events=events
     )
-    models = _model_cache(shared, concurrency)
     activity = Activity()
+    loss = DeviceLoss(activity=activity, end_process=end_process)
+    models = _model_cache(shared, concurrency, loss)
     app = celery_app.create_app(settings, on_message=activity.take, events=events)
     decoders = DecoderPool(threads)
     service = _service(shared, models, decoders)
@@ -155,11 +156,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     reporter.start()
     events.tell(WorkerStarted(worker=worker, threads=threads, engine=shared.engine.name))
     try:
-        return celery_app.consume(
-            app,
-            name=worker,
-            threads=concurrency.threads,
-        )
+        return celery_app.consume(app, name=worker, threads=concurrency.threads)
     finally:
         reporter.stop()
         predict_server.stop()
@@ -211,7 +208,7 @@ def _open(settings: Settings, *, threads: int, events: Events, worker: str) -> _
     )
 
 
-def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
+def _model_cache(shared: _Shared, concurrency: Concurrency, loss: DeviceLoss) -> ModelCache:
     settings, events = shared.settings, shared.events
     models = ModelStore(objects=shared.objects, trust=Trust.from_settings(settings))
     tiles = TileChoice(
@@ -230,6 +227,9 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
             engine=shared.engine,
             models=models,
             choose_tile=tiles.chooser(most_items),
+            on_halved=lambda tile_items, why: events.tell(
+                TileHalved(model=manifest.pin, tile_items=tile_items, why=why)
+            ),
         )
         concurrency.fit(manifest, predictor)
         return predictor
@@ -244,6 +244,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
             settings, models=models, disk=disk, known_items=tiles.known_items
         ).check,
         forget=shared.engine.forget,
+        on_lost=loss.note,
         events=events,
     )
 

@@ -23,7 +23,7 @@ _KIB, _MIB = 1024, 1024**2
 class _World(StoreWrapper):
     """A store and a model that take given times on a fake clock."""
 
-    engine, streams, calls_ahead, tile_items = "fake 1", 2, 0, 64
+    engine, streams, calls_ahead, tile_items, part_items = "fake 1", 2, 0, 64, None
     work = Work(multiplications=10**6, weight_bytes=10**6, output_bytes=1000, operation_count=5)
 
     def __init__(self) -> None:
