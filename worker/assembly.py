@@ -11,7 +11,7 @@ from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError
-from fornada.events import Events
+from fornada.events import Events, TileHalved
 from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
@@ -39,6 +39,7 @@ from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import TileChoice
 from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
+from worker.host.device_loss import DeviceLoss
 from worker.shards.isolation import IsolatedProcess, isolated_command
 from worker.shards.service import ShardService
 
@@ -100,8 +101,13 @@ def open_shared(settings: Settings, *, threads: int, events: Events, worker: str
     )
 
 
-def new_model_cache(shared: Shared) -> ModelCache:
-    """The models, each built on the engine in calls of the rows chosen for it."""
+def new_model_cache(shared: Shared, loss: DeviceLoss) -> ModelCache:
+    """The models, each built on the engine in calls of the rows chosen for it.
+
+    Args:
+        shared: What they are built with.
+        loss: Hears when the engine's device is lost.
+    """
     settings, events = shared.settings, shared.events
     models = ModelStore(objects=shared.objects, trust=Trust.from_settings(settings))
     tiles = TileChoice(
@@ -118,6 +124,9 @@ def new_model_cache(shared: Shared) -> ModelCache:
             engine=shared.engine,
             models=models,
             choose_tile=partial(tiles.choose, most_items=most_items),
+            on_halved=lambda tile_items, why: events.tell(
+                TileHalved(model=manifest.pin, tile_items=tile_items, why=why)
+            ),
         )
 
     disk = ArtifactCache(settings.cache_dir)
@@ -130,6 +139,7 @@ def new_model_cache(shared: Shared) -> ModelCache:
             settings, models=models, disk=disk, known_items=tiles.known_items
         ).check,
         forget=shared.engine.forget,
+        on_lost=loss.note,
         events=events,
     )
 

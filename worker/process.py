@@ -21,6 +21,7 @@ from model_store.safety.trust import names_in
 from worker import app as celery_app
 from worker import assembly, tasks
 from worker.compute.thread_choice import Concurrency
+from worker.host.device_loss import DeviceLoss
 from worker.host.ending import Ending
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
 from worker.host.reporting import Reporter, Work
@@ -53,8 +54,9 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     shared = assembly.open_shared(settings, threads=threads, events=events, worker=worker)
     concurrency = Concurrency(settings, engine=shared.engine, events=events)
     shared = replace(shared, events=Events(events.tell, concurrency.hear))
-    models = assembly.new_model_cache(shared)
     activity = Activity()
+    loss = DeviceLoss(activity=activity, end_process=end_process)
+    models = assembly.new_model_cache(shared, loss)
     app = celery_app.create_app(settings, on_message=activity.take, events=events)
     decoders = DecoderPool(threads)
     service = assembly.new_shard_service(shared, models, decoders)
@@ -103,11 +105,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     reporter.start()
     events.tell(WorkerStarted(worker=worker, threads=threads, engine=shared.engine.name))
     try:
-        return celery_app.consume(
-            app,
-            name=worker,
-            threads=concurrency.threads,
-        )
+        return celery_app.consume(app, name=worker, threads=concurrency.threads)
     finally:
         reporter.stop()
         predict_server.stop()

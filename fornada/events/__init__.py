@@ -257,6 +257,15 @@ class ThreadsRaised(Event, text="more shards at a time"):
     busy_s: float
 
 
+class TileHalved(Event, text="calls halved for want of GPU memory", level=logging.WARNING):
+    """A predict call did not fit into the memory of the GPU; from now on calls have fewer rows."""
+
+    model: ModelPin
+    #: Rows of a call from now on.
+    tile_items: int
+    why: str
+
+
 class TileComputed(Event):
     """The engine answered one predict call."""
 

@@ -23,6 +23,10 @@ class EngineModel:
 
     compile: Compile
     work: Work
+    #: Of engines that add the blank rows themselves: with a call of so many rows, those that are
+    #: given at a time. Their predict takes any multiple up to a whole call, gives as many, and
+    #: keeps nothing of its argument. `None`: a call is given all of its rows.
+    part_items: Callable[[int], int] | None = None
 
 
 class Engine(Protocol):

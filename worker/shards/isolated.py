@@ -129,7 +129,7 @@ class _Shard:
         return {
             "bytes_in": bytes_in,
             "errors": [{"index": e.index + first, "reason": e.reason} for e in errors],
-            **call_sizes(predictor.rows_for, items, takes=manifest.takes),
+            **call_sizes(items, predicted, takes=manifest.takes),
         }
 
     def _read(self, first: int, count: int) -> Items:

@@ -35,7 +35,7 @@ def _hold(where: str) -> None:
 class _HeldPredictor:
     """Answers zeros."""
 
-    engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, 64
+    engine, streams, calls_ahead, tile_items, part_items = "fake 1", 1, 0, 64, None
     work = Work(multiplications=1, weight_bytes=0, output_bytes=4, operation_count=1)
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
