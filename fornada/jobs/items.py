@@ -28,6 +28,8 @@ class Predicted(NamedTuple):
     outputs: Rows | None
     #: Number of a row that failed -> why.
     errors: dict[int, str]
+    #: Rows of every call that they were in, padding included.
+    tile_items: int | None = None
 
     def parts(self, row_counts: Sequence[int]) -> list["Predicted"]:
         """The rows of each caller, of those predicted together."""
@@ -36,7 +38,7 @@ class Predicted(NamedTuple):
             rows = range(first, first + count)
             errors = {row - first: why for row, why in self.errors.items() if row in rows}
             outputs = None if self.outputs is None else self.outputs[first : rows.stop]
-            parts.append(Predicted(outputs, errors))
+            parts.append(Predicted(outputs, errors, self.tile_items))
             first = rows.stop
         return parts
 
@@ -169,11 +171,11 @@ class Items:
             PredictionError: The model gives other outputs.
         """
         errors, given = list(self.errors), []
-        for group, (outputs, failed) in zip(self.groups, predicted, strict=True):
-            bad = dict(failed)
+        for group, found in zip(self.groups, predicted, strict=True):
+            outputs, bad = found.outputs, dict(found.errors)
             if outputs is not None:
                 _check_outputs(outputs, gives)
-                bad = {**_non_finite(outputs, gives), **failed}
+                bad = {**_non_finite(outputs, gives), **bad}
                 given.append(_Given(group.positions, outputs, list(bad)))
             errors += [
                 ItemError(index=int(group.positions[row]), reason=why) for row, why in bad.items()

@@ -34,14 +34,20 @@ def predict_together(predict: PredictGroups, callers: Sequence[Items]) -> list[l
 
 
 def call_sizes(
-    rows_for: Callable[[_Shapes], int], items: Items, *, takes: Sequence[InputTensor]
+    items: Items, predicted: Sequence[Predicted], *, takes: Sequence[InputTensor]
 ) -> dict[str, Any]:
-    """The fields of an outcome that say how many rows the predict calls had."""
+    """The fields of an outcome that say how many rows the predict calls had.
+
+    Args:
+        items: The items.
+        predicted: What the model gave for each of their groups.
+        takes: The model's inputs.
+    """
     if not any(tensor.is_open for tensor in takes):
-        return {"tile_items": rows_for(tuple(tensor.fixed_shape for tensor in takes))}
-    shapes = [group.rows.shapes for group in items.groups]
+        return {"tile_items": next((each.tile_items for each in predicted), None)}
     return {
         "tiles": {
-            ", ".join(text_of(list(shape)) for shape in each): rows_for(each) for each in shapes
+            ", ".join(text_of(list(shape)) for shape in group.rows.shapes): each.tile_items
+            for group, each in zip(items.groups, predicted, strict=True)
         }
     }

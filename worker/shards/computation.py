@@ -121,12 +121,18 @@ class Computation:
                     item_errors=errors,
                     engine=model.engine,
                     figures=figures,
-                    **call_sizes(model.batcher.rows_for, each.items, takes=model.manifest.inputs),
+                    **call_sizes(each.items, outputs, takes=model.manifest.inputs),
                     # Those of the whole bundle.
                     **_recorded(attempt, times, each.orientations_ignored),
                 )
-                for attempt, data, (_, errors), each, figures in zip(
-                    attempts, stored, placed, decoded, meter.figures(placed, stored), strict=True
+                for attempt, data, (_, errors), each, outputs, figures in zip(
+                    attempts,
+                    stored,
+                    placed,
+                    decoded,
+                    predicted,
+                    meter.figures(placed, stored),
+                    strict=True,
                 )
             ]
 

@@ -37,6 +37,7 @@ class Batcher:
             SimpleNamespace(
                 streams=streams,
                 calls_ahead=calls_ahead,
+                part_items=None,
                 rows_for=lambda _shape: tile_items,
                 predict_tile=on_rows(predict),
                 predict_one=on_rows(predict),
@@ -436,6 +437,7 @@ def _by_length(predict: Callable[[np.ndarray], np.ndarray]) -> RealBatcher:
         SimpleNamespace(
             streams=2,
             calls_ahead=1,
+            part_items=None,
             rows_for=lambda shapes: TILE if shapes[0][0] <= 3 else 2,
             predict_tile=on_rows(predict),
             predict_one=on_rows(predict),
@@ -483,9 +485,9 @@ def test_items_of_several_shapes_share_tiles_with_their_own_shape_alone(
     # then the rows of a call follow from their shape, and each caller has its own
     assert {(TILE if length <= 3 else 2, length) for _, length in tiles} == set(tiles)
     for groups, predicted in zip(asked, found, strict=True):
-        for rows, (outputs, errors) in zip(groups, predicted, strict=True):
+        for rows, (outputs, errors, tile_items) in zip(groups, predicted, strict=True):
             np.testing.assert_array_equal(answers(rows), outputs.only)
-            assert {} == errors
+            assert ({}, TILE if rows.shape[1] <= 3 else 2) == (errors, tile_items)
 
 
 def test_a_size_that_the_model_cannot_take_fails_its_items_alone() -> None:
