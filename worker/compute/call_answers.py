@@ -9,8 +9,7 @@ from fornada.formats.items import fixed_bytes
 from fornada.jobs.items import Items, Predicted
 from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.manifest import ModelManifest
-from worker.compute.model_cache import UsedModel
-from worker.compute.together import predict_together
+from worker.compute.together import PredictGroups, predict_together
 
 #: A call, and its items.
 Call = tuple[RequestFrame, Items]
@@ -39,21 +38,28 @@ def read_calls(
 
 
 def answered_calls(
-    calls: Sequence[Call], model: UsedModel, deployment_keys: DeploymentKeys
+    calls: Sequence[Call],
+    predict_groups: PredictGroups,
+    manifest: ModelManifest,
+    deployment_keys: DeploymentKeys,
 ) -> list[tuple[RequestFrame, bytes]]:
     """Predict all together; if that fails, each alone, so that none fails for another's rows."""
     if not calls:
         return []
     try:
-        predicted = predict_together(model.batcher.predict_groups, [items for _, items in calls])
+        predicted = predict_together(predict_groups, [items for _, items in calls])
         return [
-            (call, _answer(call, items, outputs, model.manifest, deployment_keys))
+            (call, _answer(call, items, outputs, manifest, deployment_keys))
             for (call, items), outputs in zip(calls, predicted, strict=True)
         ]
     except ModelError as exc:
         if len(calls) == 1:
             return [(calls[0][0], refusal(calls[0][0], exc, deployment_keys))]
-        return [pair for call in calls for pair in answered_calls([call], model, deployment_keys)]
+        return [
+            pair
+            for call in calls
+            for pair in answered_calls([call], predict_groups, manifest, deployment_keys)
+        ]
 
 
 def _answer(
