@@ -104,7 +104,11 @@ def main(*, against: str | None, model: str, engine: str, turns: int, lone: int,
         servers = stack.enter_context(
             started_servers(folder=folder / "servers", data=data, sizes=QUICK)
         )
-        environ = {**servers.environ, **servers.deployment(folder), "FORNADA_ENGINE": engine}
+        environ = {
+            **servers.environ,
+            **servers.deployment(folder, models=(model,)),
+            "FORNADA_ENGINE": engine,
+        }
         roots = {"this tree": _FOLDER.parent}
         if against:
             roots[against] = stack.enter_context(commits.checked_out(against, cache=_CACHE))
