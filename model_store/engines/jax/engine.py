@@ -30,6 +30,7 @@ class JaxEngine:
     """
 
     framework = "jax"
+    call_bytes: int | None = None
 
     def __init__(self, *, threads: int, precision: Precision) -> None:
         self._jax = set_up_to_predict()
