@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fornada.errors import UsageError
-from model_store.engines.keras_setup import backend_here, import_keras
+from model_store.engines.keras_setup import import_keras
 from trainer.data.dataset import TargetKind
 from trainer.recipes.catalog import OBJECTIVES, Recipe
 
@@ -116,21 +116,6 @@ def optimizer_class(name: str) -> Any:
     if name.lower() not in classes:
         raise _unknown("optimizer", name, classes)
     return classes[name.lower()]
-
-
-def require_tensorflow(recipe: str) -> None:
-    """Check that Keras runs on TensorFlow in this process.
-
-    Raises:
-        UsageError: It does not; a recipe that looks words up needs it.
-    """
-    backend = backend_here()
-    if backend != "tensorflow":
-        raise UsageError(
-            f"the recipe {recipe} looks words up, which Keras does on TensorFlow and not on "
-            f"{backend}; unset KERAS_BACKEND where TensorFlow is installed (pip install "
-            "'fornada[train]')"
-        )
 
 
 def metric_names(plan: TrainingPlan) -> set[str]:

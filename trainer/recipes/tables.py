@@ -6,7 +6,7 @@ from typing import Any
 from fornada.errors import UsageError
 from model_store.engines.keras_setup import import_keras, import_tensorflow
 from trainer.data.dataset import Dataset
-from trainer.recipes.plan import require_tensorflow
+from trainer.recipes.networks import require_tensorflow
 
 #: Texts of a column with a value of their own, the most frequent; the others share one.
 _MOST_TEXTS = 1000

@@ -8,7 +8,7 @@ from fornada.errors import UsageError
 from fornada.formats.items import Array
 from model_store.engines.keras_setup import import_keras, import_tensorflow
 from trainer.data.dataset import VOCABULARY_SIZE, Dataset
-from trainer.recipes.plan import require_tensorflow
+from trainer.recipes.networks import require_tensorflow
 
 #: Share of the training texts that are read to their end, and the most words of one.
 _WHOLE_TEXTS, _MIN_WORDS, _MAX_WORDS = 0.9, 8, 400
