@@ -221,11 +221,11 @@ def _import_on_openvino() -> None:
 
 def _import_on_jax() -> None:
     with imports_blocked(_NOT_FOR_JAX):
-        import_jax()
+        plain_jax()
         _import_without_tensorflow()
 
 
-def import_jax() -> Any:
+def plain_jax() -> Any:
     """The `jax` module, which may compute nothing yet, and has taken no memory."""
     # By default it takes three quarters of a GPU's memory at once, whoever else uses it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from model_store.engines.keras_setup import import_jax, import_keras
+from model_store.engines.keras_setup import import_keras, plain_jax
 
 Platform = Literal["cpu", "gpu", "tpu"]
 
@@ -13,10 +13,10 @@ Platform = Literal["cpu", "gpu", "tpu"]
 _THREADS = "NPROC"
 
 
-def keras_on_jax() -> Any:
+def import_jax() -> Any:
     """The `jax` module, with Keras on it; see `import_keras`."""
     import_keras("jax")
-    return import_jax()
+    return plain_jax()
 
 
 def set_up_to_predict() -> Any:
@@ -28,16 +28,16 @@ def set_up_to_predict() -> Any:
         The `jax` module.
     """
     # Importing Keras begins to compute.
-    jax = import_jax()
+    jax = plain_jax()
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # noqa: FBT003 - JAX's signature
     with _one_thread():
         jax.devices()
-    return keras_on_jax()
+    return import_jax()
 
 
 def device_here() -> Any:
     """The device that computes: JAX's first."""
-    return keras_on_jax().devices()[0]
+    return import_jax().devices()[0]
 
 
 def platform_of(device: Any) -> Platform:
