@@ -67,6 +67,9 @@ class Concurrency:
 
     def _note(self, threads: int, shard: ShardFinished) -> None:
         with self._lock:
+            if not self._noted:
+                # Not what idled while there was nothing to do.
+                self._idle_share()
             self._noted.append((threads, shard))
             if len(self._noted) < _NOTED:
                 return
