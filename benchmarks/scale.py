@@ -23,6 +23,7 @@ import redis
 
 from benchmarks.contenders import fornada_worker
 from benchmarks.contract import BUCKET, to_npy
+from benchmarks.cores import CoreTable, kept_off
 from benchmarks.measuring import machine, process_tree
 from benchmarks.measuring.prepare import prepared
 from benchmarks.measuring.s3_counter import S3Counter
@@ -58,20 +59,31 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), default=_FOLDER / "results")
-def main(output: Path) -> None:
+@click.option("--cores", metavar="1,2,4", help="Only throughput by cores and processes.")
+def main(output: Path, cores: str | None) -> None:
     """Measure how throughput scales, and what a shard costs Redis and the store.
 
-    Example: python -m benchmarks.scale
+    Example: python -m benchmarks.scale --cores 1,2
     """
     # As on Ctrl-C: worker and servers end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     data = prepared(FULL, cache=_CACHE)
     _CACHE.mkdir(exist_ok=True)
+    counts = sorted({int(count) for count in (cores or "").split(",") if count})
+    granted = sorted(os.sched_getaffinity(0))
+    if counts and not 1 <= counts[0] <= counts[-1] <= len(granted):
+        raise click.UsageError(f"--cores {cores}: this machine grants 1 to {len(granted)}")
     with (
+        kept_off(counts[-1] if counts else 0),
         process_tree.orphans_adopted(),
         tempfile.TemporaryDirectory(prefix="run-", dir=_CACHE, ignore_cleanup_errors=True) as name,
         started_servers(folder=Path(name, "servers"), data=data, sizes=FULL) as servers,
     ):
+        if counts:
+            table = CoreTable(servers, folder=Path(name), cores=counts, granted=granted)
+            table.measure()
+            print(json.dumps(table.to_json()))
+            return
         scale = _Scale(servers, folder=Path(name))
         found: dict[str, Any] = {
             "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%MZ}",

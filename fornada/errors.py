@@ -248,6 +248,14 @@ class PredictionError(ModelError, RuntimeError, fault="model"):
     """Predict failed, or answered with the wrong shape."""
 
 
+class DeviceMemoryError(FornadaError, RuntimeError, fault="worker"):
+    """A predict call does not fit into the memory of the GPU, and one of fewer rows may."""
+
+
+class DeviceLostError(FornadaError, RuntimeError, fault="worker", http_status=503):
+    """The GPU fails every call of this process; only another process can use it again."""
+
+
 class StackError(FornadaError, RuntimeError, fault="worker"):
     """The embedded stack did not start."""
 

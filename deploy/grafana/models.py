@@ -113,6 +113,12 @@ MODELS = Dashboard(
             },
         ),
         Panel(
+            title="Calls halved",
+            about="How often calls of a model had fewer rows from then on, for want of GPU memory.",
+            width=8,
+            queries={f"sum(increase(fornada_predict_calls_halved_total{OVER}))": "halved"},
+        ),
+        Panel(
             title="Time to load a model",
             about="From the artifact in the store to a model that predicts. One load in twenty "
             "takes longer.",

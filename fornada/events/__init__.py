@@ -78,6 +78,15 @@ class ShardFinished(Event, text="shard finished"):
     item_count: int
     failed_count: int
     predict_s: float
+    #: Rows of its predict calls, where its items have a fixed shape.
+    tile_items: int | None = None
+    #: Fetching its input, storing its outputs and writing its outcome; absent if they travelled
+    #: with the job, and of a shard predicted in a process of its own.
+    store_s: float | None = None
+    #: CPU time, as in the outcome.
+    cpu_s: float | None = None
+    #: What it read.
+    bytes_in: int = 0
     #: The outcome is all of its job, and committed as the job's end.
     ends_job: bool
 
@@ -240,12 +249,21 @@ class ModelDropped(Event, text="model dropped"):
 
 
 class ThreadsRaised(Event, text="more shards at a time"):
-    """The process takes more shards at a time."""
+    """The process takes more shards at a time: one of the model waits long for the store."""
 
     model: ModelPin
     threads: int
     wait_s: float
     busy_s: float
+
+
+class TileHalved(Event, text="calls halved for want of GPU memory", level=logging.WARNING):
+    """A predict call did not fit into the memory of the GPU; from now on calls have fewer rows."""
+
+    model: ModelPin
+    #: Rows of a call from now on.
+    tile_items: int
+    why: str
 
 
 class TileComputed(Event):

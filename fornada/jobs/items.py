@@ -1,5 +1,6 @@
 """The items of a shard or call, grouped by shape, and their outputs in its order."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -28,6 +29,8 @@ class Predicted(NamedTuple):
     outputs: Rows | None
     #: Number of a row that failed -> why.
     errors: dict[int, str]
+    #: Rows of every call that they were in, padding included.
+    tile_items: int | None = None
 
     def parts(self, row_counts: Sequence[int]) -> list["Predicted"]:
         """The rows of each caller, of those predicted together."""
@@ -36,7 +39,7 @@ class Predicted(NamedTuple):
             rows = range(first, first + count)
             errors = {row - first: why for row, why in self.errors.items() if row in rows}
             outputs = None if self.outputs is None else self.outputs[first : rows.stop]
-            parts.append(Predicted(outputs, errors))
+            parts.append(Predicted(outputs, errors, self.tile_items))
             first = rows.stop
         return parts
 
@@ -47,6 +50,20 @@ class Placed(NamedTuple):
     #: One for each output.
     columns: list[Column]
     errors: list[ItemError]
+
+    def parts(self, item_counts: Sequence[int]) -> list["Placed"]:
+        """What each caller's items have, of those placed together."""
+        parts, first, begin = [], 0, 0
+        for count in item_counts:
+            stop = first + count
+            end = bisect_left(self.errors, stop, lo=begin, key=lambda error: error.index)
+            errors = [
+                ItemError(index=error.index - first, reason=error.reason)
+                for error in self.errors[begin:end]
+            ]
+            parts.append(Placed([column[first:stop] for column in self.columns], errors))
+            first, begin = stop, end
+        return parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,11 +186,11 @@ class Items:
             PredictionError: The model gives other outputs.
         """
         errors, given = list(self.errors), []
-        for group, (outputs, failed) in zip(self.groups, predicted, strict=True):
-            bad = dict(failed)
+        for group, found in zip(self.groups, predicted, strict=True):
+            outputs, bad = found.outputs, dict(found.errors)
             if outputs is not None:
                 _check_outputs(outputs, gives)
-                bad = {**_non_finite(outputs, gives), **failed}
+                bad = {**_non_finite(outputs, gives), **bad}
                 given.append(_Given(group.positions, outputs, list(bad)))
             errors += [
                 ItemError(index=int(group.positions[row]), reason=why) for row, why in bad.items()
@@ -296,8 +313,11 @@ def not_finite(rows: Array) -> dict[int, str]:
     """Number of a row with NaN or infinity -> the reason that it fails."""
     if rows.dtype.kind != "f":
         return {}
-    finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
-    return {int(row): "NaN or infinity among its values" for row in np.flatnonzero(~finite)}
+    finite = np.isfinite(rows)
+    if finite.all():
+        return {}
+    good = finite.reshape(len(rows), -1).all(axis=1)
+    return {int(row): "NaN or infinity among its values" for row in np.flatnonzero(~good)}
 
 
 def _without_empty(groups: Iterable[ItemGroup]) -> list[ItemGroup]:

@@ -128,6 +128,11 @@ PADDING_ROWS = _counter(
     "Rows that only fill calls.",
     _WORKER,
 )
+CALLS_HALVED = _counter(
+    "fornada_predict_calls_halved_total",
+    "How often calls of a model had fewer rows from then on, for want of device memory.",
+    _WORKER,
+)
 MODEL_LOAD_SECONDS = _histogram(
     "fornada_model_load_seconds",
     "From the artifact in the store to a model that predicts.",
@@ -221,6 +226,7 @@ INSTRUMENTS = (
     PREDICT_SECONDS,
     PREDICT_ROWS,
     PADDING_ROWS,
+    CALLS_HALVED,
     MODEL_LOAD_SECONDS,
     MODEL_INFO,
     CONFIDENCE,

@@ -20,6 +20,7 @@ from fornada.events import (
     StageEnded,
     StoreRequested,
     TileComputed,
+    TileHalved,
 )
 from fornada.events.processes import WorkerEnded
 from fornada.events.queues import BacklogCounted, LeadershipNoted
@@ -108,6 +109,7 @@ class _Models:
         self._seconds = Family(meters.histogram(to.PREDICT_SECONDS))
         self._rows = meters.histogram(to.PREDICT_ROWS)
         self._padding = meters.counter(to.PADDING_ROWS)
+        self._halved = meters.counter(to.CALLS_HALVED)
         self._loads = meters.histogram(to.MODEL_LOAD_SECONDS)
         self._info = Family(meters.gauge(to.MODEL_INFO))
         self._confidence = Family(meters.histogram(to.CONFIDENCE))
@@ -116,6 +118,7 @@ class _Models:
         self._loaded: dict[str, tuple[str, ...]] = {}
         self.hearers: _Hearers = {
             TileComputed: self._tile_computed,
+            TileHalved: lambda _event: self._halved.inc(),
             ModelLoaded: self._model_loaded,
             ModelDropped: self._model_dropped,
             ClassesPredicted: self._classes_predicted,

@@ -23,6 +23,10 @@ class EngineModel:
 
     compile: Compile
     work: Work
+    #: Of engines that add the blank rows themselves: with a call of so many rows, those that are
+    #: given at a time. Their predict takes any multiple up to a whole call, gives as many, and
+    #: keeps nothing of its argument. `None`: a call is given all of its rows.
+    part_items: Callable[[int], int] | None = None
 
 
 class Engine(Protocol):
@@ -37,8 +41,8 @@ class Engine(Protocol):
         """Largest accepted difference from a golden batch; see `check_golden`."""
 
     @property
-    def publishes(self) -> bool:
-        """Whether golden batches are computed on it; other outputs are then the model's fault."""
+    def framework(self) -> str | None:
+        """The package that computes, as `ModelDraft.golden_framework` names it; `None`: NumPy."""
 
     @property
     def streams(self) -> int:
@@ -47,6 +51,13 @@ class Engine(Protocol):
     @property
     def calls_ahead(self) -> int:
         """Extra calls queued in the engine so that a stream never idles."""
+
+    @property
+    def call_bytes(self) -> int | None:
+        """The most bytes of a layer's output in a call, on a device that wants as many rows.
+
+        `None`: calls are of a core, and their rows follow from its cache.
+        """
 
     def forget(self) -> None:
         """Free what the framework keeps of models that are gone; those still loaded go on."""

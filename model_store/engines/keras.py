@@ -28,10 +28,11 @@ class KerasEngine:
             TensorFlow does with its first model: both pay over many calls.
     """
 
-    publishes = True
+    framework = "tensorflow"
     tolerance = golden.GOLDEN_TOLERANCE
     #: A call computes in the thread that makes it; an extra one would compete for the cores.
     calls_ahead = 0
+    call_bytes = None
 
     def __init__(self, *, threads: int | None, exact: bool, constants: bool = True) -> None:
         keras_setup.import_keras_to_predict()
@@ -65,7 +66,8 @@ class KerasEngine:
             artifact,
             where=where,
             allowed_objects=allowed_objects,
-            exact=self._exact,
+            dtype="float64" if self._exact else None,
+            backend="tensorflow",
         )
 
         def compile_for(tile_items: int) -> Predict:

@@ -75,7 +75,7 @@ EXAMPLES = [(name, json.loads(text)) for name in PUBLIC_RECORDS for text in bloc
 class TenthEach:
     """A predictor for which every class is equally likely."""
 
-    engine, streams, calls_ahead, tile_items = "tenth each", 1, 0, 4
+    engine, streams, calls_ahead, tile_items, part_items = "tenth each", 1, 0, 4, None
 
     def rows_for(self, _item_shapes: Sequence[Sequence[int]]) -> int:
         """Four, of any shape."""

@@ -104,7 +104,7 @@ _nonces: list[Iterator[int]] = []
 class _Engine:
     """A deterministic model."""
 
-    engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, 4
+    engine, streams, calls_ahead, tile_items, part_items = "fake 1", 1, 0, 4, None
 
     def rows_for(self, _item_shape: Sequence[int]) -> int:
         return self.tile_items

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fornada.errors import (
+    DeviceLostError,
     FornadaError,
     InputError,
     IntegrityError,
@@ -80,11 +81,12 @@ def faults_of_loading() -> Iterator[None]:
         ModelUnusableError, ModelNotFoundError: No worker can load the model.
         ModelDeclinedError: This worker may not or cannot; a setting, a package, a key, memory or
             another release may be all that is missing.
+        DeviceLostError: The GPU fails every call.
         FornadaError: The store or the broker fails for now.
     """
     try:
         yield
-    except (ModelUnusableError, ModelNotFoundError, ModelDeclinedError):
+    except (ModelUnusableError, ModelNotFoundError, ModelDeclinedError, DeviceLostError):
         raise
     except (ObjectNotFoundError, IntegrityError, InputError) as exc:
         raise ModelUnusableError(str(exc)).with_public_text(exc.public_text) from exc

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fornada.errors import FornadaError, ModelDeclinedError
+from fornada.errors import DeviceLostError, FornadaError, ModelDeclinedError
 from fornada.events import SILENT, Events, ModelDeclined, ModelDropped, ModelLoaded, TileComputed
 from fornada.logs import get_logger
 from fornada.memory import release_memory
@@ -66,6 +66,7 @@ class ModelCache:
         first_load: Returns once a model may be loaded in this process, with the most rows of its
             calls, or raises.
         forget: Frees what the engine keeps of models that are gone.
+        on_lost: Called when the GPU fails every call, which only another process cures.
         events: Hears of models loaded and dropped, and of each predict call.
     """
 
@@ -78,6 +79,7 @@ class ModelCache:
         disk: ArtifactCache,
         first_load: FirstLoad = lambda _manifest, _artifact: None,
         forget: Callable[[], object] = lambda: None,
+        on_lost: Callable[[], object] = lambda: None,
         events: Events = SILENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,6 +88,7 @@ class ModelCache:
         self._disk = disk
         self._first_load = first_load
         self._forget = forget
+        self._on_lost = on_lost
         self._events = events
         self._max_models = settings.max_loaded_models
         self._max_bytes = settings.model_memory_bytes
@@ -199,7 +202,11 @@ class ModelCache:
             most_items = self._first_load(manifest, artifact)
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
-            predictor = self._build(manifest, artifact, most_items)
+            try:
+                predictor = self._build(manifest, artifact, most_items)
+            except DeviceLostError:
+                self._on_lost()
+                raise
         self._collect_later()
         batcher = Batcher(
             predictor,
@@ -207,6 +214,7 @@ class ModelCache:
             gives=manifest.outputs,
             max_latency_s=self._max_latency_s,
             on_computed=self._tell_computed(manifest.pin),
+            on_lost=self._on_lost,
         )
         self._events.tell(
             ModelLoaded(

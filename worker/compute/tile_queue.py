@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fornada.errors import PredictionError
 from fornada.formats.rows import Rows, blank_rows
 from fornada.jobs.items import Predicted
+from worker.compute.predictor import Predictor
 
 
 class Request:
@@ -25,6 +26,10 @@ class Request:
         self._delivered = 0
         self._outputs: Rows | None = None
         self._errors: dict[int, str] = {}
+        #: Rows of the calls that its rows are in; the same for all of them.
+        self.tile_items: int | None = None
+        #: How often it was begun again.
+        self.restart_count = 0
         self.future: Future[Predicted] = Future()
 
     @property
@@ -34,11 +39,22 @@ class Request:
 
     def take(self, count: int) -> "Part":
         """The next `count` rows."""
-        part = Part(request=self, start=self.taken, end=self.taken + count)
+        part = Part(
+            request=self,
+            start=self.taken,
+            end=self.taken + count,
+            restart_count=self.restart_count,
+        )
         self.taken = part.end
         if self.began_s is None:
             self.began_s = time.monotonic()
         return part
+
+    def restart(self) -> None:
+        """Begin again with its first row; what is known of the others is forgotten."""
+        self.taken = self._delivered = 0
+        self._outputs, self._errors = None, {}
+        self.restart_count += 1
 
     def deliver(self, part: "Part", predicted: Predicted) -> None:
         """Keep what the model gives for some of the rows, and answer once that is known of all.
@@ -51,7 +67,7 @@ class Request:
         self._errors |= {part.start + row: why for row, why in predicted.errors.items()}
         self._delivered += len(part)
         if self._delivered == len(self.rows):
-            self.future.set_result(Predicted(self._outputs, self._errors))
+            self.future.set_result(Predicted(self._outputs, self._errors, self.tile_items))
 
     def _keep(self, part: "Part", outputs: Rows) -> None:
         if len(part) == len(self.rows):
@@ -77,6 +93,13 @@ class Part:
     request: Request
     start: int
     end: int
+    #: That of the request when they were taken.
+    restart_count: int = 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the request was begun again since, so that nobody waits for these rows."""
+        return self.restart_count != self.request.restart_count
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -85,6 +108,21 @@ class Part:
     def rows(self) -> Rows:
         """The rows."""
         return self.request.rows[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Rows of several requests for one call."""
+
+    parts: list[Part]
+    #: Of the call, blank ones included.
+    row_count: int
+    #: Computes it, even if calls that follow have fewer rows.
+    predictor: Predictor
+
+    def of(self, part: Part) -> "Tile":
+        """One of the parts, in a call of its own."""
+        return Tile([part], self.row_count, self.predictor)
 
 
 class TileQueue:
@@ -101,6 +139,22 @@ class TileQueue:
         self.requests.append(request)
         self.left += request.left
 
+    def resize(self, tile_items: int) -> None:
+        """Cut tiles of `tile_items` rows; what has rows in larger ones is begun again."""
+        self.tile_items = tile_items
+        for request in self.requests:
+            if request.taken:
+                self.left += request.taken
+                request.restart()
+
+    def begin_again(self, request: Request) -> None:
+        """Begin again with a request, before all others."""
+        if request in self.requests:
+            self.remove(request)
+        request.restart()
+        self.requests.appendleft(request)
+        self.left += request.left
+
     def remove(self, request: Request) -> None:
         """Take no more of its rows."""
         self.requests.remove(request)
@@ -112,6 +166,7 @@ class TileQueue:
         free = self.tile_items
         while free and self.requests:
             request = self.requests[0]
+            request.tile_items = self.tile_items
             parts.append(request.take(min(free, request.left)))
             free -= len(parts[-1])
             if not request.left:

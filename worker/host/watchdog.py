@@ -19,25 +19,35 @@ class Activity:
     """How many messages the process has taken, and how many shards are at work."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self.is_ending = False
         self.taken_count = 0
         self.running_count = 0
 
     def take(self) -> None:
         """Count a message, whatever it holds."""
-        with self._lock:
+        with self._changed:
             self.taken_count += 1
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count a shard as at work while the block runs."""
-        with self._lock:
+        with self._changed:
+            # Its message goes back to the queue with the end of the process.
+            self._changed.wait_for(lambda: not self.is_ending)
             self.running_count += 1
         try:
             yield
         finally:
-            with self._lock:
+            with self._changed:
                 self.running_count -= 1
+                self._changed.notify_all()
+
+    def end(self, *, within_s: float) -> None:
+        """Let no further shard begin, and return once none is at work, or the time is over."""
+        with self._changed:
+            self.is_ending = True
+            self._changed.wait_for(lambda: not self.running_count, timeout=within_s)
 
 
 class Watchdog:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from fornada.coordination.interface import Claim, Leases
 from fornada.errors import (
+    DeviceLostError,
     FornadaError,
     JobNotFoundError,
     MessageError,
@@ -145,4 +146,4 @@ def _is_of_this_worker(exc: Exception) -> bool:
     if isinstance(exc, StoreError):
         # The store refuses this worker, for good: what an operator has to mend.
         return exc.fault not in {"item", "transient"}
-    return isinstance(exc, ModelDeclinedError)
+    return isinstance(exc, ModelDeclinedError | DeviceLostError)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fornada.settings import MAX_BATCH_SIZE
 from fornada.tensors import InputTensor
 from model_store.engines.artifact.building import output_shapes
 
@@ -56,6 +57,11 @@ class Work:
             and self.output_bytes <= _LIGHT_ITEM_BYTES
             and self.operation_count <= _LIGHT_OPERATIONS
         )
+
+    def items_within(self, call_bytes: int) -> int:
+        """The most rows of a call in which no layer's output has more bytes, a power of two."""
+        fitting = min(MAX_BATCH_SIZE, call_bytes // max(1, self.output_bytes))
+        return 1 << max(0, fitting.bit_length() - 1)
 
     @property
     def call_items(self) -> int:

@@ -294,8 +294,8 @@ MUTATIONS = (
     Mutation(
         name="earlier-end-not-looked-for",
         path="fornada/jobs/store.py",
-        old="return None if self.objects.conditional_writes else self.final(job_id)",
-        new="return None",
+        old="                return self.final(job_id)\n",
+        new="                return None\n",
         tests=(
             (
                 f"{_FORGED}a_message_that_is_sent_again_changes_no_job_that_was_over"
@@ -446,7 +446,7 @@ MUTATIONS = (
     Mutation(
         name="end-before-the-last-outcome",
         path="fornada/jobs/store.py",
-        old="if shards != set(range(len(manifest.shards))):",
+        old="if len(shards) < len(manifest.shards):",
         new="if not shards:",
         tests=(f"{_JOB_STORE}a_job_is_not_finished_before_its_last_outcome[memory]",),
     ),
@@ -671,8 +671,9 @@ MUTATIONS = (
     Mutation(
         name="lost-trip-not-repeated",
         path="fornada/queue/celery_queue.py",
-        old="raise (exc.__cause__ or exc) from None",
-        new="return",
+        old="            client.lpush(queue, *envelopes)",
+        new="            try:\n                client.lpush(queue, *envelopes)\n"
+        "            except Exception:\n                return",
         tests=(f"{_CELERY_QUEUE}messages_go_many_in_a_round_trip_and_again_if_its_answer_is_lost",),
     ),
     Mutation(
@@ -893,8 +894,8 @@ MUTATIONS = (
     Mutation(
         name="outputs-not-checked",
         path="fornada/jobs/items.py",
-        old="bad = {**_non_finite(outputs, gives), **failed}",
-        new="bad = dict(failed)",
+        old="bad = {**_non_finite(outputs, gives), **bad}",
+        new="bad = dict(bad)",
         tests=(f"{_SERVICE}nan_and_infinity_in_the_outputs_fail_their_items[conditional]",),
     ),
     Mutation(
@@ -960,7 +961,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="offsets-count-from-the-archive",
-        path="producer/submitting/stored_sharding.py",
+        path="producer/submitting/stored/sharding.py",
         old="Span(member.span.first_byte - first_byte, size_bytes)",
         new="Span(member.span.first_byte, size_bytes)",
         tests=(
@@ -1457,7 +1458,7 @@ MUTATIONS = (
     Mutation(
         name="call-over-memory",
         path="worker/compute/first_load.py",
-        old="if call.peak_bytes <= self._call_bytes and ",
+        old="if call.peak_bytes <= most_bytes and ",
         new="if ",
         tests=(
             f"{_FIRST_LOAD}a_call_has_no_more_rows_than_were_tried_or_fit_into_memory",
@@ -1475,8 +1476,8 @@ MUTATIONS = (
     Mutation(
         name="more-rows-than-were-tried",
         path="worker/compute/tile_choice.py",
-        old="tile_items=min(work.call_items, most_items or work.call_items)",
-        new="tile_items=work.call_items",
+        old="items = min(self._wanted_items(work), most_items)",
+        new="items = self._wanted_items(work)",
         tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
         raises="fornada.errors.ModelDeclinedError",
     ),
@@ -1484,12 +1485,13 @@ MUTATIONS = (
     Mutation(
         name="tile-not-padded",
         path="worker/compute/predictor.py",
-        old="        self._predict = self._compile_for(self.tile_items)\n",
-        new="        def bare(tile: Array) -> NDArray[np.float32]:\n"
-        "            filled = 1 + int(np.argwhere(tile)[-1, 0])\n"
-        "            outputs = self._compile_for(filled)(tile[:filled])\n"
-        "            return np.pad(outputs, ((0, len(tile) - filled), (0, 0)))\n\n"
-        "        self._predict = bare\n",
+        old="                self._predict = self._compile(tile_items)\n",
+        new="                import numpy as np\n\n"
+        "                def bare(tile: Rows) -> Rows:\n"
+        "                    filled = 1 + int(np.argwhere(tile.only)[-1, 0])\n"
+        "                    outputs = self._compile(filled)(tile[:filled]).only\n"
+        "                    return Rows(np.pad(outputs, ((0, len(tile) - filled), (0, 0))))\n\n"
+        "                self._predict = bare\n",
         tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras-4]",),
     ),
     # Models that a worker declines, jobs that cannot be read, and buckets.

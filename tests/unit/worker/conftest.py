@@ -55,7 +55,7 @@ LEASE_S = 30.0
 class _Engine:
     """Builds predictors that answer row sums; records calls, and fails on demand."""
 
-    engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, TILE_ITEMS
+    engine, streams, calls_ahead, tile_items, part_items = "fake 1", 1, 0, TILE_ITEMS, None
 
     def __init__(self) -> None:
         self.tiles: list[np.ndarray] = []
@@ -134,6 +134,8 @@ class _World:
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
         self.heard: list[Event] = []
+        #: Once for each call that the device failed for good.
+        self.lost: list[str] = []
         self.events = Events(self.heard.append, log_event)
         # What the store that an old version wrote has, too.
         read = "s3://fornada/inputs/,s3://fornada/photos/,s3://fornada/ids/"
@@ -145,6 +147,7 @@ class _World:
             models=self.models,
             build=self.engine.build,
             disk=ArtifactCache(folder),
+            on_lost=lambda: self.lost.append("lost"),
             events=self.events,
             clock=lambda: self.now_s,
         )

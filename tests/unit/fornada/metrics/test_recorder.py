@@ -20,6 +20,7 @@ from fornada.events import (
     StageEnded,
     StoreRequested,
     TileComputed,
+    TileHalved,
 )
 from fornada.events.processes import EndReason, WorkerEnded
 from fornada.events.queues import BacklogCounted, LeadershipNoted
@@ -92,7 +93,10 @@ def test_stages_and_calls_are_timed() -> None:
     tile = TileComputed(model=PIN, row_count=50, tile_items=64, duration_s=0.25)
 
     found = after(
-        StageEnded(stage=Stage.WAIT, duration_s=0.5, shard_count=1, item_count=9), tile, tile
+        StageEnded(stage=Stage.WAIT, duration_s=0.5, shard_count=1, item_count=9),
+        tile,
+        tile,
+        TileHalved(model=PIN, tile_items=32, why="out of memory"),
     )
 
     assert 0.5 == found.value("fornada_shard_stage_seconds_sum", stage="wait")
@@ -103,6 +107,7 @@ def test_stages_and_calls_are_timed() -> None:
         found.value("fornada_predict_call_rows_sum"),
         found.value("fornada_predict_padding_rows_total"),
     )
+    assert 1 == found.value("fornada_predict_calls_halved_total")
 
 
 def test_a_model_is_there_until_it_is_dropped() -> None:

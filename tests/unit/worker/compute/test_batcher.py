@@ -37,6 +37,7 @@ class Batcher:
             SimpleNamespace(
                 streams=streams,
                 calls_ahead=calls_ahead,
+                part_items=None,
                 rows_for=lambda _shape: tile_items,
                 predict_tile=on_rows(predict),
                 predict_one=on_rows(predict),
@@ -156,12 +157,13 @@ def test_rows_of_several_callers_share_a_tile(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
     # given a predict call under way, and four more callers
-    batcher = new_batcher(max_latency_s=5.0)
+    batcher = new_batcher()
     model.may_go.clear()
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
         assert model.entered.acquire(timeout=60)
         others = [pool.submit(batcher.predict, numbered(n * 100, 2)) for n in range(1, 5)]
+        batcher.until_asked(4)
 
         # when it ends
         model.may_go.set()
@@ -283,10 +285,10 @@ def test_outputs_of_another_shape_or_dtype_are_refused(
 
 
 def test_close_answers_all_requests(model: _Model, new_batcher: Callable[..., Batcher]) -> None:
-    # given a call under way, and a partial tile that waits for more rows
-    batcher = new_batcher(max_latency_s=60.0)
+    # given a call under way, and a partial tile that waits for rows on their way
+    batcher = new_batcher(max_latency_s=600.0)
     model.may_go.clear()
-    with ThreadPoolExecutor(3) as pool:
+    with batcher.real.expecting(), ThreadPoolExecutor(3) as pool:
         running = pool.submit(batcher.predict, numbered(0, TILE))
         assert model.entered.acquire(timeout=60)
         waiting = pool.submit(batcher.predict, numbered(50, 3 * TILE + 1))
@@ -358,6 +360,47 @@ def test_a_partial_tile_waits_for_a_stream_and_more_rows(
         np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=60))
         np.testing.assert_array_equal(answers(numbered(200, 3)), more.result(timeout=60))
     assert 2 == len(model.tiles)
+
+
+def test_a_partial_tile_waits_for_rows_on_their_way(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given rows of a caller, and those of another on their way
+    batcher = new_batcher(streams=2, max_latency_s=600.0)
+    with ThreadPoolExecutor(1) as pool, batcher.real.expecting() as predict_groups:
+        few = pool.submit(batcher.predict, numbered(100, 2))
+        batcher.until_asked(1)
+        assert not model.entered.acquire(timeout=0.05)
+
+        # when these come
+        ((outputs, _),) = predict_groups([Rows(numbered(200, 3))])
+
+        # then they share a tile, and what comes next waits no longer
+        np.testing.assert_array_equal(answers(numbered(200, 3)), outputs.only)
+        np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=60))
+        assert 1 == len(model.tiles)
+        batcher.predict(numbered(0, 1))
+
+
+def test_a_partial_tile_waits_neither_for_nothing_nor_for_ever(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given nothing on its way
+    patient = new_batcher(max_latency_s=600.0)
+    patient.predict(numbered(0, 1))
+
+    # when the rows on their way do not come
+    with ThreadPoolExecutor(1) as pool:
+        with patient.real.expecting():
+            lone = pool.submit(patient.predict, numbered(0, 2))
+            patient.until_asked(1)
+        np.testing.assert_array_equal(answers(numbered(0, 2)), lone.result(timeout=60))
+
+    # or come late
+    hasty = new_batcher(max_latency_s=0.01)
+    with hasty.real.expecting():
+        np.testing.assert_array_equal(answers(numbered(0, 3)), hasty.predict(numbered(0, 3)))
+    assert 3 == len(model.tiles)
 
 
 def test_a_request_that_fails_in_two_streams_fails_once(
@@ -436,6 +479,7 @@ def _by_length(predict: Callable[[np.ndarray], np.ndarray]) -> RealBatcher:
         SimpleNamespace(
             streams=2,
             calls_ahead=1,
+            part_items=None,
             rows_for=lambda shapes: TILE if shapes[0][0] <= 3 else 2,
             predict_tile=on_rows(predict),
             predict_one=on_rows(predict),
@@ -483,9 +527,9 @@ def test_items_of_several_shapes_share_tiles_with_their_own_shape_alone(
     # then the rows of a call follow from their shape, and each caller has its own
     assert {(TILE if length <= 3 else 2, length) for _, length in tiles} == set(tiles)
     for groups, predicted in zip(asked, found, strict=True):
-        for rows, (outputs, errors) in zip(groups, predicted, strict=True):
+        for rows, (outputs, errors, tile_items) in zip(groups, predicted, strict=True):
             np.testing.assert_array_equal(answers(rows), outputs.only)
-            assert {} == errors
+            assert ({}, TILE if rows.shape[1] <= 3 else 2) == (errors, tile_items)
 
 
 def test_a_size_that_the_model_cannot_take_fails_its_items_alone() -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fornada.errors import ModelRefusedError
+from fornada.errors import DeviceMemoryError, ModelDeclinedError, ModelRefusedError
 from fornada.formats.rows import Rows
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.artifact.work import Work
-from model_store.engines.interface import EngineModel
+from model_store.engines.interface import EngineModel, Predict
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
-from worker.compute.predictor import ChooseTile, EnginePredictor
+from worker.compute.predictor import ChooseTile, EnginePredictor, OnHalved
 
 _GOLDEN = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -26,11 +26,14 @@ class _Engine:
     tolerance = 0.01
     streams = 2
     calls_ahead = 1
-    publishes = False
+    framework = "fake"
 
-    def __init__(self, *, off_by: float, multiplications: int = 3) -> None:
+    def __init__(self, *, off_by: float, multiplications: int = 3, fits_items: int = 64) -> None:
         self._off_by = np.float32(off_by)
         self._multiplications = multiplications
+        self.fits_items = fits_items
+        #: Rows of the calls that were compiled.
+        self.compiled: list[int] = []
 
     def load(
         self,
@@ -41,10 +44,17 @@ class _Engine:
         gives: Sequence[OutputTensor],
         allowed_objects: Collection[str],
     ) -> EngineModel:
+        def predict(tile: Rows) -> Rows:
+            if len(tile) > self.fits_items:
+                raise DeviceMemoryError(f"{len(tile)} rows over {self.fits_items}")
+            return Rows(tile.only.astype(np.float32) + self._off_by)
+
+        def compile_for(tile_items: int) -> Predict:
+            self.compiled.append(tile_items)
+            return predict
+
         return EngineModel(
-            compile=lambda _tile_items: (
-                lambda tile: Rows(tile.only.astype(np.float32) + self._off_by)
-            ),
+            compile=compile_for,
             work=Work(
                 multiplications=self._multiplications,
                 weight_bytes=0,
@@ -62,6 +72,9 @@ def _predictor(
     outputs: np.ndarray | None = None,
     multiplications: int = 3,
     shape: Sequence[int | None] = (3,),
+    fits_items: int = 64,
+    on_halved: OnHalved = lambda *_: None,
+    compiled: list[int] | None = None,
 ) -> EnginePredictor:
     models = ModelStore(objects=InMemoryObjectStore())
     draft = draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"])
@@ -73,13 +86,15 @@ def _predictor(
         golden_outputs=golden if outputs is None else outputs,
         check=lambda _artifact: None,
     )
-    engine = _Engine(off_by=off_by, multiplications=multiplications)
+    engine = _Engine(off_by=off_by, multiplications=multiplications, fits_items=fits_items)
+    engine.compiled = [] if compiled is None else compiled
     return EnginePredictor(
         manifest,
         Path("weights"),
         engine=engine,
         models=models,
         choose_tile=choose_tile,
+        on_halved=on_halved,
     )
 
 
@@ -128,11 +143,33 @@ def test_the_rows_of_a_call_follow_from_the_shape_where_it_is_open() -> None:
 
 
 def test_a_single_row_is_compiled_once_it_is_asked_for() -> None:
-    predictor = _predictor(off_by=0.0)
-    compiled = [predictor._compile_for.cache_info().misses]
+    compiled: list[int] = []
+    predictor = _predictor(off_by=0.0, compiled=compiled)
+    assert [4] == compiled
 
     for _ in range(2):
         np.testing.assert_array_equal(_GOLDEN[:1], predictor.predict_one(Rows(_GOLDEN[:1])).only)
-        compiled.append(predictor._compile_for.cache_info().misses)
+        assert [4, 1] == compiled
 
-    assert [1, 2, 2] == compiled
+
+def test_calls_that_do_not_fit_into_the_devices_memory_are_halved_at_load_and_later() -> None:
+    halved: list[tuple[int, str]] = []
+    predictor = _predictor(
+        off_by=0.0,
+        choose_tile=lambda *_: 64,
+        fits_items=10,
+        on_halved=lambda items, why: halved.append((items, why)),
+    )
+
+    assert 8 == predictor.tile_items
+    assert [(items, f"{2 * items} rows over 10") for items in (32, 16, 8)] == halved
+
+    # and as a copy, so that calls under way keep theirs
+    smaller = predictor.smaller(DeviceMemoryError("8 rows"))
+    assert (8, 4) == (predictor.tile_items, smaller.tile_items)
+    assert (4, "8 rows") == halved[-1]
+
+
+def test_a_model_of_which_no_row_fits_into_the_devices_memory_is_left_to_other_workers() -> None:
+    with pytest.raises(ModelDeclinedError, match="does not fit into the memory of the GPU"):
+        _predictor(off_by=0.0, fits_items=0)

@@ -16,6 +16,7 @@ from fornada.coordination.interface import Claim
 from fornada.errors import (
     BrokerError,
     ConfigError,
+    DeviceLostError,
     FornadaError,
     LocalDiskError,
     MissingExtraError,
@@ -920,6 +921,23 @@ def test_memory_errors_leave_run_so_that_the_process_ends(world: Any) -> None:
         world.run()
 
     assert 1 == world.attempts()
+
+
+def test_a_lost_device_counts_no_attempt_and_holds_no_lease(world: Any) -> None:
+    world.submit([ITEMS], max_attempts=1)
+    world.engine.predict_error = DeviceLostError("CUDA_ERROR_LAUNCH_FAILED")
+
+    assert ["given back"] * 3 == [world.run() for _ in range(3)]
+
+    progress = world.coordination.progress("job")
+    assert (0, set()) == (progress.attempts, progress.running)
+    assert {"worker-1": "CUDA_ERROR_LAUNCH_FAILED"} == progress.held_up
+
+    # and no call is made any more in this process, whose end was asked for once a call
+    assert ["lost"] == world.lost
+    world.engine.predict_error = None
+    world.cache.close()
+    assert "ok" == world.run()
 
 
 def test_a_lease_is_renewed_while_the_shard_runs(
