@@ -123,7 +123,7 @@ FULL = Sizes(
     calls={"predict": 5_000, "submit": 2_000, "shards": 300},
     photos=2_000,
     rounds=3,
-    pass_s=3.0,
+    pass_s=2.5,
     most_passes=10,
 )
 QUICK = Sizes(
