@@ -78,7 +78,7 @@ def forget_dropped_models() -> None:
     if backend == "tensorflow":
         keras_predict.forget_dropped_models()
     elif backend == "jax":
-        devices.import_jax().clear_caches()
+        devices.keras_on_jax().clear_caches()
 
 
 def is_on_gpu() -> bool:

@@ -6,7 +6,7 @@ JAX gives NaN or the last row for them, where TensorFlow fails.
 from collections.abc import Callable
 from typing import Any
 
-from model_store.engines.jax.devices import import_jax
+from model_store.engines.jax.devices import keras_on_jax
 
 
 def looks_up(program: Any) -> bool:
@@ -30,8 +30,8 @@ def _programs(params: dict[str, Any]) -> list[Any]:
 
 def with_index_check(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, which returns an error of `checkify` beside what it gives."""
-    import_jax()
-    from jax.experimental import checkify  # noqa: PLC0415 - as in `import_jax`
+    keras_on_jax()
+    from jax.experimental import checkify  # noqa: PLC0415 - as in `keras_on_jax`
 
     checked: Callable[..., Any] = checkify.checkify(function, errors=checkify.index_checks)
     return checked

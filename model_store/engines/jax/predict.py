@@ -14,7 +14,7 @@ from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor, stored_dtype
 from model_store.engines.interface import Predict
-from model_store.engines.jax.devices import compiler_options, device_here, import_jax, platform_of
+from model_store.engines.jax.devices import compiler_options, device_here, keras_on_jax, platform_of
 from model_store.engines.jax.host_memory import HostMemory
 from model_store.engines.jax.indices import check_indices, looks_up, with_index_check
 from model_store.engines.keras_setup import call_model, import_keras
@@ -77,7 +77,7 @@ def _compiled(
     takes: Sequence[InputTensor],
     gives: Sequence[OutputTensor] | None,
 ) -> Predict:
-    jax = import_jax()
+    jax = keras_on_jax()
     taken = call_text(takes, rows)
     device = device_here()
     weights = [variable.value for variable in model.variables]
@@ -183,7 +183,7 @@ def _as_said(outputs: Sequence[Any], gives: Sequence[OutputTensor] | None) -> li
 
 def _computed(dtype: str) -> Any:
     """The dtype in which JAX computes another one: it has no numbers of 64 bits."""
-    return import_jax().dtypes.canonicalize_dtype(dtype)
+    return keras_on_jax().dtypes.canonicalize_dtype(dtype)
 
 
 def _as_computed(array: Array, dtype: Any) -> Array:
