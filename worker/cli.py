@@ -64,7 +64,7 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     _require_own_bucket(settings)
-    gpus = visible_gpus(os.environ) if engine.uses_gpu else []
+    gpus = visible_gpus(os.environ) if engine.uses_gpus() else []
     environs = [
         {**gpu, "FORNADA_ENGINE": engine.name}
         for gpu in gpu_of_each(gpus, processes=processes or len(gpus) or 1)

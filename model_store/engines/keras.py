@@ -8,7 +8,8 @@ from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
 
-_STREAMS_OF_A_GPU = 2
+#: One call is transferred there, one computed, and one fetched.
+_STREAMS_OF_A_GPU = 3
 #: Once TensorFlow may hold this much for dropped models, it is made to forget them. The models
 #: still loaded are then prepared again, which takes 0.4 s for a MobileNet.
 _MAX_KEPT_BYTES = 64 * 2**20
@@ -28,7 +29,7 @@ class KerasEngine:
             TensorFlow does with its first model: both pay over many calls.
     """
 
-    publishes = True
+    framework = "tensorflow"
     tolerance = golden.GOLDEN_TOLERANCE
     #: A call computes in the thread that makes it; an extra one would compete for the cores.
     calls_ahead = 0
@@ -37,7 +38,6 @@ class KerasEngine:
         keras_setup.import_keras_to_predict()
         if threads is not None:
             keras_setup.limit_threads(threads)
-        # A GPU is fed one call while it computes another.
         self.streams = _STREAMS_OF_A_GPU if keras_setup.set_up_gpus() else threads or 1
         self._exact, self._constants = exact, constants
         self._kept_bytes = 0
@@ -65,7 +65,8 @@ class KerasEngine:
             artifact,
             where=where,
             allowed_objects=allowed_objects,
-            exact=self._exact,
+            dtype="float64" if self._exact else None,
+            backend="tensorflow",
         )
 
         def compile_for(tile_items: int) -> Predict:

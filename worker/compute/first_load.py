@@ -177,6 +177,7 @@ class FirstLoads:
                 outputs=manifest.outputs,
                 golden_inputs=self._fetched(manifest.golden.inputs, folder / "inputs"),
                 golden_outputs=self._fetched(manifest.golden.outputs, folder / "outputs"),
+                golden_framework=manifest.golden_framework,
                 tile_items=wanted,
             )
             with self._models.open_wall(limits) as wall:
@@ -207,7 +208,7 @@ def call_bytes_here(engine: str) -> int:
 
     All cores may be in a call, whatever processes there are; the models take the other half.
     """
-    if find_engine(engine).uses_gpu and visible_gpus(os.environ):
+    if find_engine(engine).uses_gpus() and visible_gpus(os.environ):
         # Calls take the GPU's memory, of which the wall knows nothing.
         return granted_memory_bytes()
     return granted_memory_bytes() // (2 * granted_cores())

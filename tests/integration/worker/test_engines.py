@@ -52,7 +52,7 @@ def test_an_exact_worker_gives_the_same_bytes_with_calls_of_any_size(
 ) -> None:
     # given the model in this process, in float64, with calls of 7 items
     deployment, start = deploy(engine="keras", max_batch_size=13)
-    model = keras_file.load_model(deployment.model.artifact, where="m", exact=True)
+    model = keras_file.load_model(deployment.model.artifact, where="m", dtype="float64")
     predict = compile_predict(
         model, tile_items=7, item_shape=ITEM_SHAPE, item_dtype="uint8", exact=True
     )
