@@ -21,10 +21,10 @@ test: $(VENV)/.dev  ## Run the tests that prove the product (5 minutes)
 test-slow: $(VENV)/.dev  ## Run the rest of the tests: detail that takes long
 	$(PYTEST) -m slow
 
-bench: $(VENV)/.dev  ## Compare Fornada with others on the same work (15 minutes)
+bench: $(VENV)/.dev  ## Compare Fornada with others on the same work (25 minutes)
 	$(BIN)/python -m benchmarks
 
-bench-quick: $(VENV)/.dev  ## Check that the comparison runs, with little work (2 minutes)
+bench-quick: $(VENV)/.dev  ## Check that the comparison runs, with little work (3 minutes)
 	$(BIN)/python -m benchmarks --quick
 
 bench-scale: $(VENV)/.dev  ## Measure what a shard costs, and how workers scale

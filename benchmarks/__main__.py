@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from benchmarks.measuring.servers import started_servers
 from benchmarks.registry import ENGINES, Contender, contenders
 from benchmarks.reporting import chart, table
 from benchmarks.reporting.record import record_of
-from benchmarks.workloads import FULL, QUICK, Sizes
+from benchmarks.workloads import FULL, QUICK, WORKLOADS, Sizes
 
 _FOLDER = Path(__file__).parent
 _CACHE = _FOLDER / ".cache"
@@ -31,6 +32,13 @@ _CACHE = _FOLDER / ".cache"
 @click.command()
 @click.option("--quick", is_flag=True, help="One round of little work, as a check.")
 @click.option("--only", multiple=True, help="A contender by name, repeatable; default: all.")
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    type=click.Choice(list(WORKLOADS)),
+    help="Repeatable; default: all.",
+)
 @click.option("--rounds", type=click.IntRange(1, 100), help="Default: 3, or 1 with --quick.")
 @click.option(
     "--output",
@@ -40,7 +48,13 @@ _CACHE = _FOLDER / ".cache"
 )
 @click.option("--against", metavar="COMMIT", help="Measure Fornada at this commit, too.")
 def main(
-    *, quick: bool, only: tuple[str, ...], rounds: int | None, output: Path, against: str | None
+    *,
+    quick: bool,
+    only: tuple[str, ...],
+    workloads: tuple[str, ...],
+    rounds: int | None,
+    output: Path,
+    against: str | None,
 ) -> None:
     """Compare Fornada with others on the same work; print a table, write a record and a chart.
 
@@ -50,12 +64,8 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sizes = QUICK if quick else FULL
     began = time.monotonic()
-    chosen, left_out = contenders()
-    if only:
-        unknown = set(only) - {contender.name for contender in chosen}
-        if unknown:
-            raise click.UsageError(f"no contender here: {', '.join(sorted(unknown))}")
-        chosen = [contender for contender in chosen if contender.name in only]
+    everyone, left_out = contenders()
+    chosen = _chosen(everyone, only=only, workloads=workloads)
     with contextlib.ExitStack() as stack:
         if against:
             root = stack.enter_context(commits.checked_out(against, cache=_CACHE))
@@ -72,6 +82,21 @@ def main(
     written = _write(record, output=output, suffix="-quick" if quick else "")
     print(f"written: {', '.join(os.path.relpath(path) for path in written)}")
     sys.exit(1 if record["failed"] else 0)
+
+
+def _chosen(
+    everyone: list[Contender], *, only: tuple[str, ...], workloads: tuple[str, ...]
+) -> list[Contender]:
+    """The contenders named, with the workloads named; all without a name."""
+    unknown = set(only) - {contender.name for contender in everyone}
+    if unknown:
+        raise click.UsageError(f"no contender here: {', '.join(sorted(unknown))}")
+    found = []
+    for contender in everyone:
+        kept = tuple(one for one in contender.workloads if one in workloads or not workloads)
+        if kept and (contender.name in only or not only):
+            found.append(replace(contender, workloads=kept))
+    return found
 
 
 def measure_all(

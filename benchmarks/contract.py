@@ -26,19 +26,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 BUCKET = "bench"
+#: Of a table: what names its rows.
+KEY_COLUMN = "customer"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One piece of work; a workload uses either `keys` or `count`."""
 
-    #: `mlp`, `cnn`: objects in, objects out. `predict`, `submit`: one image per call. `shards`.
     workload: str
-    #: Input objects in `BUCKET`: uint8 [items, *item_shape] as `.npy`.
+    #: Input objects in `BUCKET`: `.npy` of uint8 [items, *item_shape], or Parquet of a table.
     keys: list[str] = field(default_factory=list)
     #: Number of images in RAM, one submission each.
     count: int = 0
-    #: Prefix of the outputs in `BUCKET`, under the inputs' file names: float32 [items, classes].
+    #: Prefix of the outputs in `BUCKET`: of arrays under the inputs' file names, float32 [items,
+    #: classes]; of a table in any Parquet files.
     output_prefix: str = ""
     #: A local `.npy` for answers that are not stored; written after the clock has stopped.
     answers_path: str = ""
@@ -53,6 +55,8 @@ class Done:
     finished_at: float
     #: Where the outputs are: in objects, in the file `answers_path`, or nowhere.
     answers: Literal["objects", "file", "none"] = "objects"
+    #: Which of the references: `-load_img` for pixels of that loader.
+    reference: str = ""
     #: The file has one row for this many images.
     answers_step: int = 1
     #: More figures, by name.
@@ -98,7 +102,7 @@ class Harness:
 
     @property
     def folder(self) -> Path:
-        """Holds `<model>.keras` and `<model>.npy`, the images."""
+        """Holds `<model>.keras`, and its items: `<model>.npy`, or `.npz` of a table's columns."""
         return Path(self._environ["BENCH_FOLDER"])
 
     @property
@@ -109,6 +113,11 @@ class Harness:
     def images(self, model: str) -> NDArray[np.uint8]:
         """uint8 [items, *item_shape]: all images of the model, in RAM."""
         return np.ascontiguousarray(np.load(self.folder / f"{model}.npy"))
+
+    def columns(self, model: str) -> dict[str, NDArray[Any]]:
+        """All rows of a table's model, in RAM: [rows, 1] by input."""
+        with np.load(self.folder / f"{model}.npz") as file:
+            return {name: file[name] for name in file.files}
 
 
 def s3_client(environ: Mapping[str, str] = os.environ) -> Any:

@@ -1,17 +1,19 @@
 """The contenders, their workloads and environments; and who is left out, with the reason."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.photos import workloads as photos
 from fornada.local.gateway import has_gateway
-from fornada.settings import Settings
 from model_store.engines.catalog import find_engine
-from producer.client import Client
 
+#: The engines that are measured, where they are installed; the first one also serves calls over
+#: HTTP and runs shard by shard, which cost the same on any.
 ENGINES = ("keras", "openvino")
-#: Where a ratio is close to its target, passes are longer: on a shared machine they differ by 10 %.
-_CLOSE_S = 6.0
+#: Where a ratio is close to its target, passes go on longer: they differ by 10 %.
+_CLOSE = {"mlp": 5.0, "cnn": 5.0}
+_STORED = ("mlp", "cnn", "resnet", "table")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,66 +30,42 @@ class Contender:
     workloads: tuple[str, ...]
     #: `limit`, `store`, `peer` or `fornada`.
     kind: str
+    #: The engine of ours that it runs on; `None`: the peer's own way.
+    engine: str | None = None
     #: A folder of `benchmarks/peers`; `None`: the project's environment.
     environment: str | None = None
-    #: Of slow contenders: the number of objects or images of a workload, in place of all.
+    #: Of slow contenders: the number of objects or calls of a workload, in place of all.
     at_most: Mapping[str, int] = field(default_factory=dict)
-    #: Passes repeat until then; `None`: the run's own limit.
-    pass_s: float | None = None
+    #: Passes of a workload repeat until then, in place of the run's own limit.
+    pass_s: Mapping[str, float] = field(default_factory=dict)
     #: Settings of its Fornada deployment.
     settings: Mapping[str, str] = field(default_factory=dict)
     #: The tree that its code comes from; `None`: this one.
     root: Path | None = None
 
 
-#: Contenders whose ratio is a target run side by side: the pace of a shared machine drifts.
-_ORDER = (
-    "limit-keras",
-    "fornada-keras",
-    "store-boto3",
-    "store-fornada",
-    "bentoml",
-    "gateway-keras",
-    "infer-keras",
-    "fornada-openvino",
-    "limit-openvino",
-    "litserve",
-    "gateway-openvino",
-    "infer-openvino",
-    "mlserver",
-    "ray",
-    "plain",
-    "template",
-    "shards-keras",
-    "shards-openvino",
-)
-
-
 def contenders() -> tuple[list[Contender], dict[str, str]]:
-    """The contenders that can run here, in order, and why others, or parts of them, cannot."""
-    left_out: dict[str, str] = {}
-    able = [engine for engine in ENGINES if _able(engine, left_out)]
-    found = [_limit(engine) for engine in ENGINES if _installed(engine)]
-    found += _STORES + _PEERS
-    for engine in able:
-        found += [_fornada(engine, left_out), _shards(engine)]
-        if has_gateway():
-            found += [_gateway(engine, "predict"), _gateway(engine, "infer")]
-    return sorted(found, key=lambda contender: _ORDER.index(contender.name)), left_out
+    """The contenders that can run here, in order, and why others cannot."""
+    missing = {engine: find_engine(engine).missing_module() for engine in ENGINES}
+    left_out = {
+        f"in-process and Fornada, {engine}": f"{module} is not installed"
+        for engine, module in missing.items()
+        if module is not None
+    }
+    found = [one for one in _all() if one.engine is None or missing[one.engine] is None]
+    return found, left_out
 
 
-def _installed(engine: str) -> bool:
-    return find_engine(engine).missing_module() is None
-
-
-def _able(engine: str, left_out: dict[str, str]) -> bool:
-    if not _installed(engine):
-        left_out[f"in-process and fornada, {engine}"] = f"{engine} is not installed"
-        return False
-    if engine != "keras" and "engine" not in Settings.model_fields:
-        left_out[f"fornada, {engine}"] = "this Fornada has no setting FORNADA_ENGINE"
-        return False
-    return True
+def _all() -> Iterator[Contender]:
+    """Those of a target run side by side: the pace of a shared machine drifts."""
+    first, *others = ENGINES
+    yield from (_limit(first), _fornada(first), *_STORES, *_SERVERS)
+    if has_gateway():
+        yield from (_gateway(first, "predict"), _gateway(first, "infer"))
+    for engine in others:
+        yield from (_fornada(engine), _limit(engine))
+    yield from (_photos(first), *_PHOTOS, *(_photos(engine) for engine in others))
+    yield from (*_SCRIPTS, _shards(first))
 
 
 def _limit(engine: str) -> Contender:
@@ -96,9 +74,10 @@ def _limit(engine: str) -> Contender:
         label=f"in-process limit, {engine}",
         module="benchmarks.contenders.in_process",
         arguments=(engine,),
-        workloads=("mlp", "cnn"),
+        workloads=(*_STORED, "photos", "photos-cnn"),
         kind="limit",
-        pass_s=_CLOSE_S,
+        engine=engine,
+        pass_s=_CLOSE,
     )
 
 
@@ -121,22 +100,7 @@ _STORES = [
     ),
 ]
 
-_PEERS = [
-    Contender(
-        name="plain",
-        label="plain script",
-        module="benchmarks.contenders.plain_script",
-        workloads=("mlp", "cnn"),
-        kind="peer",
-    ),
-    Contender(
-        name="ray",
-        label="Ray Data",
-        module="benchmarks.contenders.ray_data",
-        workloads=("mlp",),
-        kind="peer",
-        environment="ray",
-    ),
+_SERVERS = [
     Contender(
         name="bentoml",
         label="BentoML",
@@ -161,35 +125,112 @@ _PEERS = [
         kind="peer",
         environment="mlserver",
     ),
+]
+
+_SCRIPTS = [
+    Contender(
+        name="ray",
+        label="Ray Data",
+        module="benchmarks.contenders.ray_data",
+        workloads=("mlp", "table"),
+        kind="peer",
+        environment="ray",
+    ),
+    Contender(
+        name="plain",
+        label="plain script",
+        module="benchmarks.contenders.plain_script",
+        workloads=_STORED,
+        kind="peer",
+    ),
     Contender(
         name="template",
         label="Celery template, JSON",
         module="benchmarks.contenders.celery_template",
         workloads=("mlp", "predict"),
         kind="peer",
-        at_most={"mlp": 1, "predict": 200},
+        at_most={"mlp": 1, "predict": 100},
     ),
 ]
 
 
-def _engine_setting(engine: str) -> dict[str, str]:
-    return {"FORNADA_ENGINE": engine} if "engine" in Settings.model_fields else {}
+#: Of some seconds; none needs another.
+_ONE_PASS = dict.fromkeys(photos.MODELS, 0.0)
+_PHOTOS = [
+    Contender(
+        name="photos-decode",
+        label="decoding alone, on all cores",
+        module="benchmarks.contenders.photo_decode",
+        workloads=("photos", "photos-cnn"),
+        kind="store",
+        pass_s=_ONE_PASS,
+    ),
+    Contender(
+        name="photos-bytes",
+        label="Fornada, bytes counted",
+        module="benchmarks.contenders.photo_bytes",
+        arguments=("keras",),
+        workloads=("photos", "photos-tar", "photos-parquet"),
+        kind="store",
+        at_most={"photos": 100, "photos-tar": 1, "photos-parquet": 1},
+        pass_s=_ONE_PASS,
+    ),
+    Contender(
+        name="photos-tf-data",
+        label="tf.data and predict",
+        module="benchmarks.contenders.photo_tf_data",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        at_most={"photos": 1000},
+        pass_s=_ONE_PASS,
+    ),
+    Contender(
+        name="photos-plain",
+        label="load_img and predict",
+        module="benchmarks.contenders.photo_plain",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        at_most={"photos": 300, "photos-cnn": 500},
+        pass_s=_ONE_PASS,
+    ),
+    Contender(
+        name="photos-ray",
+        label="Ray Data, read_images",
+        module="benchmarks.contenders.photo_ray",
+        workloads=("photos", "photos-cnn"),
+        kind="peer",
+        environment="ray",
+        at_most={"photos": 1000},
+        pass_s=_ONE_PASS,
+    ),
+]
 
 
-def _fornada(engine: str, left_out: dict[str, str]) -> Contender:
-    workloads: tuple[str, ...] = ("mlp", "cnn", "predict", "submit")
-    if not hasattr(Client, "predict"):
-        left_out[f"fornada-{engine}, predict"] = "this Fornada's client has no method predict"
-        workloads = ("mlp", "cnn", "submit")
+def _photos(engine: str) -> Contender:
+    return Contender(
+        name=f"photos-{engine}",
+        label=f"Fornada, {engine}",
+        module="benchmarks.contenders.photo_jobs",
+        arguments=(engine,),
+        workloads=tuple(photos.MODELS),
+        kind="fornada",
+        pass_s=_ONE_PASS,
+        engine=engine,
+        settings={"FORNADA_ENGINE": engine},
+    )
+
+
+def _fornada(engine: str) -> Contender:
     return Contender(
         name=f"fornada-{engine}",
         label=f"Fornada, {engine}",
         module="benchmarks.contenders.fornada_jobs",
         arguments=(engine,),
-        workloads=workloads,
+        workloads=(*_STORED, "predict", "submit"),
         kind="fornada",
-        pass_s=_CLOSE_S,
-        settings=_engine_setting(engine),
+        engine=engine,
+        pass_s=_CLOSE,
+        settings={"FORNADA_ENGINE": engine},
     )
 
 
@@ -197,26 +238,27 @@ def _gateway(engine: str, protocol: str) -> Contender:
     name, of = ("gateway", "predict") if protocol == "predict" else ("infer", "Open Inference")
     return Contender(
         name=f"{name}-{engine}",
-        label=f"Fornada's gateway, {engine}, {of}",
+        label=f"gateway, {of}",
         module="benchmarks.contenders.fornada_gateway",
         arguments=(engine, protocol),
         workloads=("predict",),
         kind="fornada",
-        pass_s=_CLOSE_S,
-        settings=_engine_setting(engine),
+        engine=engine,
+        settings={"FORNADA_ENGINE": engine},
     )
 
 
 def _shards(engine: str) -> Contender:
     return Contender(
         name=f"shards-{engine}",
-        label=f"Fornada, {engine}, shard by shard",
+        label=f"Fornada, {engine}",
         module="benchmarks.contenders.fornada_shards",
         arguments=(engine,),
         workloads=("shards",),
         kind="fornada",
+        engine=engine,
         settings={
-            **_engine_setting(engine),
+            "FORNADA_ENGINE": engine,
             "FORNADA_WORKER_THREADS": "1",
             "FORNADA_MAX_BATCH_SIZE": "1",
         },

@@ -23,11 +23,13 @@ import redis
 
 from benchmarks.contenders import fornada_worker
 from benchmarks.contract import BUCKET, to_npy
+from benchmarks.cores import CoreTable, kept_off
 from benchmarks.measuring import machine, process_tree
 from benchmarks.measuring.prepare import prepared
 from benchmarks.measuring.s3_counter import S3Counter
 from benchmarks.measuring.servers import Servers, started_servers
-from benchmarks.reporting.table import lined_up, rate
+from benchmarks.reporting.comparison import rate_text
+from benchmarks.reporting.table import lined_up
 from benchmarks.workloads import FULL
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.message import ShardMessage
@@ -36,6 +38,7 @@ from producer import Client, Job, StoredImages
 
 _FOLDER = Path(__file__).parent
 _CACHE = _FOLDER / ".cache"
+_MODELS = ("mlp", "empty")
 _PROCESSES = (1, 2)
 _ITEMS_PER_SHARD = (64, 256, 1024, 4096, 10_000)
 #: Items per shard size; small shards take longer and get fewer.
@@ -56,20 +59,31 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), default=_FOLDER / "results")
-def main(output: Path) -> None:
+@click.option("--cores", metavar="1,2,4", help="Only throughput by cores and processes.")
+def main(output: Path, cores: str | None) -> None:
     """Measure how throughput scales, and what a shard costs Redis and the store.
 
-    Example: python -m benchmarks.scale
+    Example: python -m benchmarks.scale --cores 1,2
     """
     # As on Ctrl-C: worker and servers end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     data = prepared(FULL, cache=_CACHE)
     _CACHE.mkdir(exist_ok=True)
+    counts = sorted({int(count) for count in (cores or "").split(",") if count})
+    granted = sorted(os.sched_getaffinity(0))
+    if counts and not 1 <= counts[0] <= counts[-1] <= len(granted):
+        raise click.UsageError(f"--cores {cores}: this machine grants 1 to {len(granted)}")
     with (
+        kept_off(counts[-1] if counts else 0),
         process_tree.orphans_adopted(),
         tempfile.TemporaryDirectory(prefix="run-", dir=_CACHE, ignore_cleanup_errors=True) as name,
         started_servers(folder=Path(name, "servers"), data=data, sizes=FULL) as servers,
     ):
+        if counts:
+            table = CoreTable(servers, folder=Path(name), cores=counts, granted=granted)
+            table.measure()
+            print(json.dumps(table.to_json()))
+            return
         scale = _Scale(servers, folder=Path(name))
         found: dict[str, Any] = {
             "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%MZ}",
@@ -139,7 +153,7 @@ class _Scale:
 
     def enqueued_per_s(self) -> float:
         """Messages that one process enqueues per second."""
-        environ = self._servers.deployment(self._folder)
+        environ = self._servers.deployment(self._folder, models=_MODELS)
         sender = CelerySender.from_settings(Settings.from_env(environ))
         messages = [ShardMessage(job_id="none", shard=n) for n in range(_MESSAGES)]
         sender.enqueue(messages[:1])
@@ -191,7 +205,7 @@ class _Scale:
     @contextlib.contextmanager
     def _worker(self, settings: Mapping[str, str], *, processes: int = 1) -> Iterator[Client]:
         """A client of a new deployment with a running `fornada worker`."""
-        deployment = self._servers.deployment(self._folder)
+        deployment = self._servers.deployment(self._folder, models=_MODELS)
         environ = {**self._servers.environ, **deployment, **settings}
         command = [sys.executable, "-P", "-m", "fornada", "worker"]
         with (_CACHE / "scale-worker.log").open("ab") as log:
@@ -242,7 +256,7 @@ def report_of(found: Mapping[str, Any]) -> str:
 
 
 def _pairs(left: str, right: str, values: Mapping[int, float]) -> str:
-    return lined_up([[left, right], *([f"{n:,}", rate(value)] for n, value in values.items())])
+    return lined_up([[left, right], *([f"{n:,}", rate_text(value)] for n, value in values.items())])
 
 
 if __name__ == "__main__":

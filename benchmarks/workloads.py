@@ -1,17 +1,84 @@
 """The workloads and their sizes."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: Models by workload.
-MODELS = {"mlp": "mlp", "cnn": "cnn", "predict": "mlp", "submit": "mlp", "shards": "empty"}
+from benchmarks.photos import workloads as photos
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One kind of work, the same for every contender that does it."""
+
+    #: The model, as in `measuring.models`.
+    model: str
+    #: What is done, for tables.
+    about: str
+    #: What its panel of the chart is called; `None`: it has none.
+    title: str | None = None
+    #: What a rate counts.
+    unit: str = "images/s"
+    #: Whether its objects are Parquet of rows to score, and its outputs any such files.
+    is_table: bool = False
+
 
 WORKLOADS = {
-    "mlp": "objects of 28x28 images, Fashion-MNIST network, store to store",
-    "cnn": "objects of 32x32x3 images, CIFAR network, store to store",
-    "predict": "one image a call, 64 callers, answers in hand",
-    "submit": "one image a durable job, one client process",
-    "shards": "one-item shards of an empty model, one thread",
+    "mlp": Workload(
+        model="mlp",
+        about="objects of 28x28 images, Fashion-MNIST network, store to store",
+        title="Small network, store to store",
+    ),
+    "cnn": Workload(
+        model="cnn",
+        about="objects of 32x32x3 images, CIFAR network, store to store",
+        title="Convolutions, store to store",
+    ),
+    "resnet": Workload(
+        model="resnet",
+        about="objects of 224x224x3 images, ResNet50, store to store",
+        title="ResNet50, store to store",
+    ),
+    "table": Workload(
+        model="table",
+        about="Parquet of 12 columns and a key, network with embeddings, store to store",
+        title="Rows of Parquet, store to store",
+        unit="rows/s",
+        is_table=True,
+    ),
+    "photos": Workload(
+        model=photos.MODELS["photos"],
+        about="JPEG objects, MobileNetV2, store to store",
+        title="Photographs, MobileNetV2, store to store",
+    ),
+    "photos-tar": Workload(
+        model=photos.MODELS["photos-tar"], about="the same photographs in tar archives"
+    ),
+    "photos-parquet": Workload(
+        model=photos.MODELS["photos-parquet"], about="the same photographs in Parquet tables"
+    ),
+    "photos-cnn": Workload(
+        model=photos.MODELS["photos-cnn"],
+        about="JPEG objects, CIFAR network, store to store",
+        title="Photographs, small network, store to store",
+    ),
+    "predict": Workload(
+        model="mlp",
+        about="one image a call, 64 callers, answers in hand",
+        title="One image a call, 64 callers",
+        unit="answers/s",
+    ),
+    "submit": Workload(
+        model="mlp",
+        about="one image a durable job, one client process",
+        title="One image a durable job",
+        unit="jobs/s",
+    ),
+    "shards": Workload(
+        model="empty",
+        about="one-item shards of an empty model, one thread",
+        unit="shards/s",
+    ),
 }
 
 
@@ -19,40 +86,27 @@ WORKLOADS = {
 class Sizes:
     """How much work a run does."""
 
-    mlp_objects: int
-    mlp_items: int
-    cnn_objects: int
-    cnn_items: int
-    predict_calls: int
-    submissions: int
-    shards: int
+    #: By workload over stored objects: their number, and the items in each.
+    objects: Mapping[str, tuple[int, int]]
+    #: By workload of single items: the number of calls or jobs.
+    calls: Mapping[str, int]
+    #: The number of photographs.
+    photos: int = 0
     rounds: int
     #: A round repeats a workload until either is reached.
     pass_s: float
     most_passes: int
 
-    def objects(self, model: str) -> tuple[int, int]:
-        """The number of the model's input objects, and of items in each."""
-        by_model = {
-            "mlp": (self.mlp_objects, self.mlp_items),
-            "cnn": (self.cnn_objects, self.cnn_items),
-        }
-        return by_model.get(model, (0, 0))
+    def items(self, workload: str) -> int:
+        """The number of items of a workload, each once."""
+        count, items = self.objects.get(workload, (0, 0))
+        return self.calls.get(workload, count * items)
 
-    def calls(self, workload: str) -> int:
-        """The number of one-image submissions of the workload."""
-        by_workload = {
-            "predict": self.predict_calls,
-            "submit": self.submissions,
-            "shards": self.shards,
-        }
-        return by_workload.get(workload, 0)
-
-    def images(self, model: str) -> int:
-        """The number of images of the model."""
-        objects, items = self.objects(model)
-        calls = [self.calls(name) for name in WORKLOADS if MODELS[name] == model]
-        return max(objects * items, *calls, 0)
+    def items_of_model(self, model: str) -> int:
+        """The number of items that a model needs in memory."""
+        if model in photos.SIDES:
+            return min(photos.ENGINE_ITEMS, self.photos)
+        return max((self.items(n) for n, w in WORKLOADS.items() if w.model == model), default=0)
 
     def to_json(self) -> dict[str, Any]:
         """As in the record."""
@@ -60,25 +114,22 @@ class Sizes:
 
 
 FULL = Sizes(
-    mlp_objects=20,
-    mlp_items=10_000,
-    cnn_objects=20,
-    cnn_items=1_000,
-    predict_calls=5_000,
-    submissions=2_000,
-    shards=300,
+    objects={
+        "mlp": (20, 10_000),
+        "cnn": (20, 1_000),
+        "resnet": (8, 16),
+        "table": (8, 50_000),
+    },
+    calls={"predict": 5_000, "submit": 2_000, "shards": 300},
+    photos=2_000,
     rounds=3,
     pass_s=3.0,
     most_passes=10,
 )
 QUICK = Sizes(
-    mlp_objects=20,
-    mlp_items=2_000,
-    cnn_objects=4,
-    cnn_items=500,
-    predict_calls=1_000,
-    submissions=200,
-    shards=100,
+    objects={"mlp": (20, 2_000), "cnn": (4, 500), "resnet": (2, 4), "table": (2, 10_000)},
+    calls={"predict": 1_000, "submit": 200, "shards": 100},
+    photos=100,
     rounds=1,
     pass_s=0.0,
     most_passes=1,

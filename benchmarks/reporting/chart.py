@@ -1,126 +1,172 @@
-"""A run's figures as one chart for the README."""
+"""A run's figures as one page of charts, a panel a workload."""
 
-import contextlib
+import datetime as dt
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.reporting.table import rate
-from benchmarks.reporting.targets import MissingFigureError, composed_limit_of
+from benchmarks.reporting.comparison import Row, rate_text, ratio_text, rows_of
+from benchmarks.workloads import WORKLOADS
 
-_OURS = "#c2571a"
-_PEER = "#8d99a6"
-_LIMIT = "#d9dee3"
-_INK = "#24292f"
-_FAINT = "#6b7680"
-_DPI = 160
-_WIDTH_IN = 8.6
-_BAR_IN = 0.27
-_TOP_IN = 0.3
-_HEAD_IN = 0.68
-_FOOT_IN = 0.72
-#: Space to the right of the longest bar, for its figure.
-_ROOM = 1.12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """One bar of a panel."""
-
-    label: str
-    value: float
-    color: str
+#: Of Okabe and Ito's palette, which colour-blind readers can tell apart; greys differ in lightness.
+_COLORS = {"fornada": "#0072B2", "peer": "#8C8C8C", "limit": "#F0D9A8"}
+_MEANING = {
+    "fornada": "Fornada",
+    "peer": "others",
+    "limit": "limits: in-process, arrays in RAM; composed, store and engine by turns",
+}
+_INK, _FAINT, _LINE = "#24292F", "#57606A", "#B8BFC6"
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_DPI = 150
+_WIDTH_IN, _COLUMNS = 11.0, 2
+_BAR_IN, _HEAD_IN = 0.235, 0.62
+_TOP_IN, _FOOT_IN = 1.0, 0.62
+#: Of a column's width: its names to the left, its ratios to the right.
+_NAMES, _RATIOS = 0.34, 0.09
+#: To the right of the longest bar, for its figure.
+_ROOM = 1.22
+_PACKAGES = (
+    "tensorflow-cpu",
+    "keras",
+    "openvino",
+    "jax",
+    "ray",
+    "bentoml",
+    "litserve",
+    "mlserver",
+    "celery",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One workload: its bars, the longest last."""
+    """One workload and its bars, the longest first."""
 
     title: str
     subtitle: str
-    bars: list[Bar]
+    rows: list[Row]
 
-
-_TITLES = {
-    "mlp": ("Store to store, small network", "images/s, objects of {mlp_items:,} 28x28 images"),
-    "cnn": ("Store to store, convolutions", "images/s, objects of {cnn_items:,} 32x32x3 images"),
-    "predict": ("One image a call, 64 callers", "answers/s"),
-}
+    @property
+    def height_in(self) -> float:
+        """Title and bars."""
+        return _HEAD_IN + len(self.rows) * _BAR_IN
 
 
 def panels_of(record: dict[str, Any]) -> list[Panel]:
-    """The panels that the record has figures for."""
-    panels = [_panel(record, workload) for workload in _TITLES]
-    return [panel for panel in panels if panel.bars]
-
-
-def _panel(record: dict[str, Any], workload: str) -> Panel:
-    medians = {name: one["medians"] for name, one in record["contenders"].items()}
-    bars = []
-    for name, contender in record["contenders"].items():
-        figures = medians[name]["workloads"].get(workload)
-        if figures is None or contender["kind"] == "store":
-            continue
-        color = {"fornada": _OURS, "limit": _LIMIT}.get(contender["kind"], _PEER)
-        bars.append(Bar(label=contender["label"], value=figures["rate"], color=color))
-        if "steady_rate" in figures:
-            label = f"{contender['label']}, steady"
-            bars.append(Bar(label=label, value=figures["steady_rate"], color=color))
-    # With convolutions the store costs almost nothing: one limit suffices.
-    for engine in record["targets"] if workload == "mlp" else ():
-        with contextlib.suppress(MissingFigureError):
-            limit = composed_limit_of(medians, workload, engine)
-            bars.append(Bar(label=f"store, then {engine}", value=limit, color=_LIMIT))
-    title, subtitle = _TITLES[workload]
-    ordered = sorted(bars, key=lambda bar: bar.value)
-    return Panel(title=title, subtitle=subtitle.format(**record["sizes"]), bars=ordered)
+    """A panel for each workload that the record has rates of."""
+    found = []
+    for name, workload in WORKLOADS.items():
+        rows = rows_of(record, name)
+        if rows and workload.title is not None:
+            subtitle = f"{workload.unit} · {workload.about}"
+            found.append(Panel(title=workload.title, subtitle=subtitle, rows=rows))
+    return found
 
 
 def draw(record: dict[str, Any]) -> bytes:
-    """The chart as PNG."""
+    """The page as PNG."""
     from matplotlib import rc_context  # noqa: PLC0415 - seconds, after all that is measured
     from matplotlib.figure import Figure  # noqa: PLC0415 - ditto
 
-    panels = panels_of(record)
-    heights = [len(panel.bars) * _BAR_IN for panel in panels]
-    height = _TOP_IN + sum(heights) + len(panels) * _HEAD_IN + _FOOT_IN
+    columns = _in_columns(panels_of(record))
+    height = _TOP_IN + max(_height(column) for column in columns) + _FOOT_IN
     with rc_context({"font.family": "DejaVu Sans", "text.color": _INK}):
         figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI, facecolor="white")
-        top = 1 - 0.16 / height
-        figure.text(
-            0.02, top, "Fornada beside others, one run", fontsize=13, weight="bold", va="top"
-        )
-        below = height - _TOP_IN
-        for panel, panel_height in zip(panels, heights, strict=True):
-            below -= _HEAD_IN + panel_height
-            axis = figure.add_axes((0.23, below / height, 0.75, panel_height / height))
-            _draw_panel(axis, panel)
-        figure.text(0.02, 0.12 / height, _footer(record), fontsize=6.8, color=_FAINT, va="bottom")
+        _draw_head(figure, record, height)
+        for number, column in enumerate(columns):
+            below = height - _TOP_IN
+            for panel in column:
+                below -= panel.height_in
+                left = (number + _NAMES) / _COLUMNS
+                width = (1 - _NAMES - _RATIOS) / _COLUMNS
+                bars_in = len(panel.rows) * _BAR_IN
+                _draw_panel(figure.add_axes((left, below / height, width, bars_in / height)), panel)
+        figure.text(0.02, 0.14 / height, _footer(record), fontsize=7, color=_FAINT, va="bottom")
         file = io.BytesIO()
         # Without the version of Matplotlib: the same figures give the same bytes.
         figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
 
+def _in_columns(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """The panels in order, each in the column that is shortest so far."""
+    columns: list[list[Panel]] = [[] for _ in range(_COLUMNS)]
+    for panel in panels:
+        min(columns, key=_height).append(panel)
+    return columns
+
+
+def _height(column: Sequence[Panel]) -> float:
+    return sum(panel.height_in for panel in column)
+
+
+def _draw_head(figure: Any, record: dict[str, Any], height: float) -> None:
+    machine = record["machine"]
+    day = dt.date.fromisoformat(record["date"][:10])
+    title = (
+        f"Fornada and others on {machine['cpu']}, {machine['cores']} cores, {day.day} {day:%B %Y}"
+    )
+    figure.text(0.02, 1 - 0.18 / height, title, fontsize=13, weight="bold", va="top")
+    left = 0.02
+    for kind, meaning in _MEANING.items():
+        swatch = figure.add_axes((left, 1 - 0.68 / height, 0.016, 0.12 / height))
+        swatch.set_facecolor(_COLORS[kind])
+        swatch.set(xticks=[], yticks=[])
+        _plain(swatch)
+        written = figure.text(
+            left + 0.021, 1 - 0.62 / height, meaning, fontsize=8, va="center", color=_FAINT
+        )
+        left += 0.055 + 0.0068 * len(written.get_text())
+    figure.text(
+        0.98,
+        1 - 0.62 / height,
+        f"1.9{_TIMES}: Fornada's rate over this one",
+        fontsize=8,
+        va="center",
+        ha="right",
+        color=_FAINT,
+    )
+
+
 def _draw_panel(axis: Any, panel: Panel) -> None:
-    values = [bar.value for bar in panel.bars]
-    rows = range(len(values))
-    axis.barh(rows, values, color=[bar.color for bar in panel.bars], height=0.74)
-    axis.set_xlim(0, max(values) * _ROOM)
-    axis.set_ylim(-0.5, len(values) - 0.5)
-    axis.set_yticks(rows, [bar.label for bar in panel.bars])
-    for row, bar, label in zip(rows, panel.bars, axis.get_yticklabels(), strict=True):
-        ours = bar.color == _OURS
-        weight = "bold" if ours else "normal"
-        at = bar.value + max(values) * 0.01
-        axis.text(at, row, rate(bar.value), va="center", fontsize=8.5, weight=weight)
-        label.set(color=_OURS if ours else _INK, weight=weight)
-    axis.text(0, 1.0, panel.title, transform=_above(axis, 15), fontsize=10, weight="bold")
-    axis.text(0, 1.0, panel.subtitle, transform=_above(axis, 4), fontsize=7.5, color=_FAINT)
-    axis.tick_params(left=False, bottom=False, labelbottom=False, labelsize=8.5)
-    for side in ("top", "right", "bottom"):
-        axis.spines[side].set_visible(False)
-    axis.spines["left"].set_color(_LIMIT)
+    longest = max(row.rate for row in panel.rows)
+    count = len(panel.rows)
+    axis.barh(
+        range(count),
+        [row.rate for row in panel.rows],
+        color=[_COLORS[row.kind] for row in panel.rows],
+        height=0.74,
+    )
+    axis.set(xlim=(0, longest * _ROOM), ylim=(count - 0.5, -0.5))
+    axis.set_yticks(range(count), [row.label for row in panel.rows])
+    for number, (row, label) in enumerate(zip(panel.rows, axis.get_yticklabels(), strict=True)):
+        weight = "bold" if row.kind == "fornada" else "normal"
+        label.set(weight=weight)
+        at = row.rate + longest * 0.015
+        axis.text(at, number, rate_text(row.rate), va="center", fontsize=8, weight=weight)
+        if row.ratio is not None:
+            axis.text(
+                1 + _RATIOS * 1.4,
+                number,
+                f"{ratio_text(row.ratio)}{_TIMES}",
+                transform=axis.get_yaxis_transform(),
+                va="center",
+                ha="right",
+                fontsize=8,
+                color=_FAINT,
+            )
+    left = -_NAMES / (1 - _NAMES - _RATIOS) * 0.94
+    axis.text(left, 1.0, panel.title, transform=_above(axis, 16), fontsize=9.5, weight="bold")
+    axis.text(left, 1.0, panel.subtitle, transform=_above(axis, 5), fontsize=7, color=_FAINT)
+    axis.tick_params(left=False, bottom=False, labelbottom=False, labelsize=8)
+    _plain(axis)
+    axis.spines["left"].set(visible=True, color=_LINE)
+
+
+def _plain(axis: Any) -> None:
+    for side in axis.spines.values():
+        side.set_visible(False)
 
 
 def _above(axis: Any, points: float) -> Any:
@@ -131,18 +177,12 @@ def _above(axis: Any, points: float) -> Any:
 
 
 def _footer(record: dict[str, Any]) -> str:
-    machine = record["machine"]
     versions: dict[str, str] = {}
     for contender in record["contenders"].values():
         versions |= contender["versions"]
-    named = ", ".join(
-        f"{name} {versions[name]}"
-        for name in ("tensorflow-cpu", "keras", "openvino", "ray", "bentoml", "litserve", "celery")
-        if name in versions
-    )
+    named = ", ".join(f"{name} {versions[name]}" for name in _PACKAGES if name in versions)
     return (
-        f"{record['date'][:10]} · {machine['cpu']}, {machine['cores']} cores that servers and "
-        f"contenders share · medians of {record['sizes']['rounds']} rounds · Fornada "
-        f"{record['fornada']}\n{named}\nin-process limit: arrays in RAM · store, then engine: both "
-        "limits, each measured alone, one after the other for every image"
+        f"Medians of {record['sizes']['rounds']} rounds. Servers and contenders share the cores. "
+        "Ratios: of a limit to Fornada on the same engine, of others to its fastest.\n"
+        f"Fornada {record['fornada']}, {named}"
     )

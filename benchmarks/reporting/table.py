@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.reporting.targets import MissingFigureError, composed_limit_of
+from benchmarks.reporting.comparison import rate_text, ratio_text, rows_of
 from benchmarks.workloads import WORKLOADS
 
-_HUNDRED = 100
 #: Figures of calls: title, name and decimal places.
 _OF_CALLS = (("p50 ms", "p50_ms", 1), ("p99 ms", "p99_ms", 1), ("CPU us", "cpu_us", 0))
 
@@ -22,7 +21,7 @@ def report_of(record: dict[str, Any]) -> str:
         ),
         *(_workload(record, workload) for workload in WORKLOADS),
         _starts(record),
-        *(_targets(engine, rows) for engine, rows in record["targets"].items()),
+        *(_targets(record, engine) for engine in record["targets"]),
         _reasons("left out", record["left_out"]),
         _reasons("FAILED", record["failed"]),
     ]
@@ -41,58 +40,34 @@ def lined_up(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def rate(value: float) -> str:
-    """Items/s with three or four digits: `294 k`, `11.8 k`, `2,300`, `15.9`."""
-    for least, text in ((1e5, f"{value / 1e3:,.0f} k"), (1e4, f"{value / 1e3:.1f} k")):
-        if value >= least:
-            return text
-    return f"{value:,.0f}" if value >= _HUNDRED else f"{value:.1f}"
-
-
 def _workload(record: dict[str, Any], workload: str) -> str:
-    found = [
-        (name, contender["medians"]["workloads"][workload])
-        for name, contender in record["contenders"].items()
-        if workload in contender["medians"].get("workloads", {})
-    ]
+    found = rows_of(record, workload)
     if not found:
         return ""
-    has_latency = any("p99_ms" in figures for _, figures in found)
-    of_calls = _OF_CALLS if has_latency else ()
-    empty = [""] * len(of_calls)
-    rows = [["", "items/s", "items a pass", "max abs diff", *(title for title, _, _ in of_calls)]]
-    for name, figures in sorted(found, key=lambda pair: -float(pair[1]["rate"])):
-        label = record["contenders"][name]["label"]
-        diff = record["contenders"][name]["max_abs_diff"].get(workload)
+    contenders = record["contenders"]
+    figures = {
+        row.name: contenders[row.name]["medians"]["workloads"][workload]
+        for row in found
+        if row.name is not None
+    }
+    of_calls = _OF_CALLS if any("p99_ms" in one for one in figures.values()) else ()
+    titles = [title for title, _, _ in of_calls]
+    rows = [["", "a second", "Fornada's / it", "items a pass", "max abs diff", *titles]]
+    for row in found:
+        line = [row.label, rate_text(row.rate), "" if row.ratio is None else ratio_text(row.ratio)]
+        if row.name is None:
+            rows.append([*line, *[""] * (2 + len(of_calls))])
+            continue
+        diff = contenders[row.name]["max_abs_diff"].get(workload)
+        line += [f"{figures[row.name]['items']:,.0f}", "-" if diff is None else f"{diff:.1e}"]
         rows.append(
-            [
-                label,
-                rate(figures["rate"]),
-                f"{figures['items']:,.0f}",
-                "-" if diff is None else f"{diff:.1e}",
-                *(_figure(figures, figure, places) for _, figure, places in of_calls),
-            ]
+            [*line, *(_figure(figures[row.name], of, places) for _, of, places in of_calls)]
         )
-        if "steady_rate" in figures:
-            rows.append([f"{label}, steady", rate(figures["steady_rate"]), "", "", *empty])
-    rows += [[*row, *empty] for row in _composed(record, workload)]
-    return f"{workload}: {WORKLOADS[workload]}\n{lined_up(rows)}"
+    return f"{workload}: {WORKLOADS[workload].about}\n{lined_up(rows)}"
 
 
 def _figure(figures: dict[str, Any], name: str, places: int) -> str:
     return f"{figures[name]:,.{places}f}" if name in figures else "-"
-
-
-def _composed(record: dict[str, Any], workload: str) -> list[list[str]]:
-    medians = {name: one["medians"] for name, one in record["contenders"].items()}
-    rows = []
-    for engine in record["targets"]:
-        try:
-            limit = composed_limit_of(medians, workload, engine)
-        except MissingFigureError:
-            continue
-        rows.append([f"composed limit, {engine}: store and compute", rate(limit), "", ""])
-    return rows
 
 
 def _starts(record: dict[str, Any]) -> str:
@@ -113,20 +88,21 @@ def _starts(record: dict[str, Any]) -> str:
     return f"start of the process to first result, and peak memory of its tree\n{lined_up(rows)}"
 
 
-def _targets(engine: str, verdicts: Sequence[dict[str, Any]]) -> str:
+def _targets(record: dict[str, Any], engine: str) -> str:
     rows = [["", "found", "floor", "aim", ""]]
-    for verdict in verdicts:
+    for verdict in record["targets"][engine]:
         value = verdict["value"]
         rows.append(
             [
                 f"{verdict['name']}, {verdict['unit']}",
                 "-" if value is None else f"{value:,.2f}",
-                f"{verdict['floor']:g}",
-                f"{verdict['aim']:g}",
+                "-" if verdict["floor"] is None else f"{verdict['floor']:g}",
+                "-" if verdict["aim"] is None else f"{verdict['aim']:g}",
                 verdict["verdict"],
             ]
         )
-    return f"Fornada, {engine}, against its targets\n{lined_up(rows)}"
+    cpu = record["machine"]["cpu"]
+    return f"Fornada, {engine}, against its targets on {cpu}\n{lined_up(rows)}"
 
 
 def _reasons(title: str, reasons: dict[str, str]) -> str:

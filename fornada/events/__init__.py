@@ -78,6 +78,15 @@ class ShardFinished(Event, text="shard finished"):
     item_count: int
     failed_count: int
     predict_s: float
+    #: Rows of its predict calls, where its items have a fixed shape.
+    tile_items: int | None = None
+    #: Fetching its input, storing its outputs and writing its outcome; absent if they travelled
+    #: with the job, and of a shard predicted in a process of its own.
+    store_s: float | None = None
+    #: CPU time, as in the outcome.
+    cpu_s: float | None = None
+    #: What it read.
+    bytes_in: int = 0
     #: The outcome is all of its job, and committed as the job's end.
     ends_job: bool
 
@@ -240,7 +249,7 @@ class ModelDropped(Event, text="model dropped"):
 
 
 class ThreadsRaised(Event, text="more shards at a time"):
-    """The process takes more shards at a time."""
+    """The process takes more shards at a time: one of the model waits long for the store."""
 
     model: ModelPin
     threads: int

@@ -20,7 +20,6 @@ CONFIDENCE_ENDS = (
     *(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     *(0.95, 0.98, 0.99, 0.995, 0.999, 1.0),
 )
-_INNER_ENDS = np.array(CONFIDENCE_ENDS[:-1])
 _BINS = len(CONFIDENCE_ENDS)
 
 
@@ -97,14 +96,18 @@ def class_names(output: OutputTensor) -> list[str]:
 
 
 def _of_one_class(rows: Array, class_count: int) -> OutputFigures:
-    likeliest = rows.argmax(axis=1)
-    # A tenth of the time of `max`, for few classes. NaN counts as the largest.
-    confidence = rows[np.arange(len(rows)), likeliest]
+    if class_count > MOST_CLASSES:
+        confidence = rows.max(axis=1)
+        return _of(confidence[np.isfinite(confidence)], None)
+    # For few classes, reducing along the rows takes ten times as long.
+    columns = np.ascontiguousarray(rows.T)
+    confidence = columns.max(axis=0)
     known = np.isfinite(confidence)
-    classes = None
-    if class_count <= MOST_CLASSES:
-        classes = np.bincount(likeliest[known], minlength=class_count).tolist()
-    return _of(confidence[known], classes)
+    classes = np.count_nonzero(columns == confidence, axis=1)
+    if classes.sum() != len(rows) or not known.all():
+        # Of equals, the first class counts.
+        classes = np.bincount(rows.argmax(axis=1)[known], minlength=class_count)
+    return _of(confidence[known], classes.tolist())
 
 
 def _of_decisions(rows: NDArray[Any], output: OutputTensor) -> OutputFigures:
@@ -122,10 +125,11 @@ def _of_decisions(rows: NDArray[Any], output: OutputTensor) -> OutputFigures:
 def _of(confidence: Array, classes: list[int] | None) -> OutputFigures:
     # A softmax of float32 may exceed 1 slightly, and what is called a probability may be none.
     inside = np.clip(confidence.astype(np.float64), 0, 1)
-    bins = np.searchsorted(_INNER_ENDS, inside, side="left")
+    # Looking for the ends among the values takes a third of the reverse.
+    below = np.searchsorted(np.sort(inside), CONFIDENCE_ENDS, side="right")
     return OutputFigures(
         classes=classes,
-        confidence=np.bincount(bins, minlength=_BINS).tolist(),
+        confidence=np.diff(below, prepend=0).tolist(),
         confidence_sum=round(float(inside.sum()), 6),
     )
 

@@ -1,6 +1,10 @@
 """Committed outcomes of shards, and the data that they name."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
@@ -26,10 +30,47 @@ from fornada.tensors import OutputTensor
 
 #: Threads that read outcomes, for which the end of a large job waits.
 OUTCOME_READERS = 24
+#: Bytes of the outcomes that a process keeps of those that it wrote; one has about 1 KB.
+_MOST_WRITTEN_BYTES = 2 * 1024 * 1024
 #: Of more, one listing says first which of them there are.
 _FEW_BLOCKS = 2
 
 _RecordT = TypeVar("_RecordT", JobManifest, ShardOutcome, JobFinal)
+
+
+class _WrittenOutcomes:
+    """The outcomes that this process wrote last, for the ends of their jobs.
+
+    Reading back what is at hand took most of the time between the last outcome of a job and its
+    end. A listing shows by the ETag whether an object is still what was written; where a store's
+    ETags are no MD5s, outcomes are read. Safe to share between threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, int], tuple[str, ShardOutcome, int]] = OrderedDict()
+        self._kept_bytes = 0
+
+    def add(self, outcome: ShardOutcome, data: bytes) -> None:
+        """Keep an outcome that was written as `data`."""
+        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        where = (outcome.job_id, outcome.shard)
+        with self._lock:
+            _, _, before_bytes = self._kept.pop(where, ("", None, 0))
+            self._kept[where] = (etag, outcome, len(data))
+            self._kept_bytes += len(data) - before_bytes
+            while self._kept_bytes > _MOST_WRITTEN_BYTES:
+                _, (_, _, size_bytes) = self._kept.popitem(last=False)
+                self._kept_bytes -= size_bytes
+
+    def has(self, job_id: str, shard: int) -> bool:
+        """Whether an outcome of the shard is kept."""
+        return (job_id, shard) in self._kept
+
+    def find(self, job_id: str, shard: int, etag: str) -> ShardOutcome | None:
+        """The outcome of the shard, if the object of this ETag is what was written."""
+        written, outcome, _ = self._kept.get((job_id, shard), ("", None, 0))
+        return outcome if written == etag else None
 
 
 class OutcomeStore:
@@ -37,6 +78,7 @@ class OutcomeStore:
 
     def __init__(self, *, objects: ObjectStore) -> None:
         self.objects = objects
+        self._written = _WrittenOutcomes()
 
     def put_outputs(
         self, manifest: JobManifest, shard: int, attempt: str, outputs: Sequence[Column]
@@ -79,8 +121,10 @@ class OutcomeStore:
             # Redis counts attempts, and anyone may have written there that this is the first.
             if not self._exists(key):
                 self.objects.put(key, data)
+                self._written.add(outcome, data)
                 return outcome
         elif self.objects.put_if_absent(key, data):
+            self._written.add(outcome, data)
             return outcome
         return self.outcome(job_id, shard) or outcome
 
@@ -115,7 +159,7 @@ class OutcomeStore:
     def outcomes(
         self,
         job_id: str,
-        shards: Iterable[int],
+        shards: Iterable[int] | Mapping[int, str],
         *,
         on_unreadable: Callable[[MessageError], object] | None = None,
     ) -> Iterator[ShardOutcome]:
@@ -123,7 +167,7 @@ class OutcomeStore:
 
         Args:
             job_id: The job.
-            shards: Its shards.
+            shards: Its shards; those of `outcome_etags` are not read if this process wrote them.
             on_unreadable: Called with the error for each that is no outcome, which is left out.
 
         Raises:
@@ -142,7 +186,12 @@ class OutcomeStore:
                     raise
                 return exc
 
-        for outcome in in_parallel(found, list(shards), threads=OUTCOME_READERS):
+        etags = shards.items() if isinstance(shards, Mapping) else ()
+        written = {shard: self._written.find(job_id, shard, etag) for shard, etag in etags}
+        unread = [shard for shard in shards if written.get(shard) is None]
+        read = in_parallel(found, unread, threads=OUTCOME_READERS)
+        for shard in shards:
+            outcome = written.get(shard) or next(read)
             if isinstance(outcome, ShardOutcome):
                 yield outcome
             elif outcome is not None and on_unreadable is not None:
@@ -164,20 +213,43 @@ class OutcomeStore:
                 100,000 outcomes, each a hundred times.
             known: Shards that had one before. A block of which all are known is not listed again.
         """
+        return set(self.outcome_etags(job_id, shard_count=shard_count, known=known)) | known
+
+    def outcome_etags(
+        self,
+        job_id: str,
+        *,
+        shard_count: int | None = None,
+        known: AbstractSet[int] = frozenset(),
+    ) -> dict[int, str]:
+        """The shards that have an outcome, in order, each with the ETag of its object.
+
+        Only of those that this process wrote; of others, it is empty.
+
+        Args:
+            job_id: As in `outcome_shards`.
+            shard_count: As in `outcome_shards`.
+            known: As in `outcome_shards`; some of them may be left out.
+        """
         if shard_count == 1:
             # A read is cheaper than a listing.
             try:
-                return set() if self.outcome(job_id, 0) is None else {0}
+                return {} if self.outcome(job_id, 0) is None else {0: ""}
             except MessageError:
                 # Whatever it is, it cannot be written again.
-                return {0}
+                return {0: ""}
+        etags: dict[int, str] = {}
         listed = list(in_parallel(self.objects.list, self._blocks(job_id, shard_count, known)))
         if not self.objects.conditional_writes:
-            listed.append(self.objects.list(keys.JobKeys(job_id).dead_prefix))
-        # Consoles make objects for folders, and hosts leave files in them.
-        shards = (keys.shard_of(found.key) for block in listed for found in block)
+            # First, as an outcome beside it holds.
+            listed.insert(0, self.objects.list(keys.JobKeys(job_id).dead_prefix))
         most = MAX_SHARDS if shard_count is None else shard_count
-        return {shard for shard in shards if shard is not None and shard < most} | known
+        for info in itertools.chain.from_iterable(listed):
+            shard = keys.shard_of(info.key)
+            # Consoles make objects for folders, and hosts leave files in them.
+            if shard is not None and shard < most:
+                etags[shard] = info.etag if self._written.has(job_id, shard) else ""
+        return dict(sorted(etags.items()))
 
     def _blocks(
         self, job_id: str, shard_count: int | None, known: AbstractSet[int]

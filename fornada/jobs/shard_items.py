@@ -57,7 +57,7 @@ def fetch_items(
     if shard.format == "tar":
         return fetch_archive(shard, fetch=fetch)
     if shard.format == "parquet":
-        return fetch_rows(manifest, shard, fetch=fetch).without(shard.item_errors)
+        return fetch_rows(manifest, shard, fetch=fetch)
     if shard.format == "safetensors":
         return _read_tensors(manifest.takes, shard, fetch=fetch)
     return _read_array(manifest.input, shard, fetch=fetch).without(shard.item_errors)

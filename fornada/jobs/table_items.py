@@ -1,6 +1,6 @@
 """Shards of a stored Parquet table: their items, ids and other columns, from its row groups."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,54 +9,84 @@ from fornada.errors import InputError
 from fornada.formats.items import Array, fixed_bytes
 from fornada.formats.rows import size_bytes
 from fornada.formats.tables.arrow import arrow
-from fornada.formats.tables.binding import TableBinding, check_types, missing_column
+from fornada.formats.tables.binding import TableBinding, check_types, kind_of, missing_column
 from fornada.formats.tables.conversion import id_texts, table_items
 from fornada.formats.tables.parquet import MAX_TABLE_BYTES, StoredParquet
 from fornada.formats.tensor_file import Column
 from fornada.jobs.items import Items
 from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_files import Fetch, ImageFiles, TensorsWithFiles
 from fornada.jobs.shard_inputs import ShardInput
-from fornada.records import ItemError, ObjectRef
-
-#: Gives the checked bytes of an object.
-Fetch = Callable[[ObjectRef], bytes]
+from fornada.records import ItemError
+from fornada.tensors import InputTensor
 
 
-def fetch_rows(manifest: JobManifest, shard: ShardInput, *, fetch: Fetch) -> Items:
-    """The items of a shard of a table.
+def fetch_rows(
+    manifest: JobManifest, shard: ShardInput, *, fetch: Fetch
+) -> Items | ImageFiles | TensorsWithFiles:
+    """The items of a shard of a table, whose image files are not decoded yet.
 
     Raises:
         InputError: The table is damaged, or has other columns, types or rows than at submission.
         IntegrityError, ObjectNotFoundError: It has changed, or is gone.
         StoreError: The store cannot be reached.
     """
-    columns, errors = _read_rows(manifest, shard, fetch=fetch)
-    if shard.selected is not None:
-        positions = shard.positions
-        columns = [_selected(column, positions) for column in columns]
-        errors = {n: errors[at] for n, at in enumerate(positions) if at in errors}
-    bad = [ItemError(index=row, reason=errors[row]) for row in sorted(errors)]
-    return Items.of_columns(columns, takes=manifest.takes).without(bad)
-
-
-def _read_rows(
-    manifest: JobManifest, shard: ShardInput, *, fetch: Fetch
-) -> tuple[list[Column], dict[int, str]]:
-    """The shard's rows, up to the last that is selected; and row without an item -> why."""
     takes, binding, table = manifest.takes, _binding(manifest), _opened(shard, fetch=fetch)
     _check_size(fixed_bytes(takes) * shard.item_count, shard, table)
     model = str(manifest.model)
     check_types(table.column_types, binding, takes, model=model, where=table.where)
+    pictures = _pictures(table, binding, takes)
+    columns, errors = _read_rows(manifest, shard, table, pictures)
+    if shard.selected is not None:
+        positions = shard.positions
+        columns = [_selected(column, positions) for column in columns]
+        errors = {n: errors[at] for n, at in enumerate(positions) if at in errors}
+    errors |= {error.index: error.reason for error in shard.item_errors}
+    bad = [ItemError(index=row, reason=errors[row]) for row in sorted(errors)]
+    if not pictures:
+        return Items.of_columns(columns, takes=takes).without(bad)
+    read = dict(zip((tensor.name for tensor in takes), columns, strict=True))
+    files = {
+        name: ImageFiles(
+            contents=[errors.get(row, data) for row, data in enumerate(read.pop(name))],
+            names=[f"the image in {column!r}"] * shard.item_count,
+        )
+        for name, column in pictures.items()
+    }
+    if len(takes) == 1:
+        return files[takes[0].name]
+    return TensorsWithFiles(columns=read, files=files, errors=bad)
+
+
+def _pictures(
+    table: StoredParquet, binding: TableBinding, takes: Sequence[InputTensor]
+) -> dict[str, str]:
+    """The inputs that are columns of image files, and those columns."""
+    columns = {tensor.name: binding.columns[tensor.name] for tensor in takes if tensor.image}
+    return {
+        name: each[0]
+        for name, each in columns.items()
+        if len(each) == 1 and kind_of(table.column_types[each[0]]) == "bytes"
+    }
+
+
+def _read_rows(
+    manifest: JobManifest, shard: ShardInput, table: StoredParquet, pictures: Collection[str]
+) -> tuple[list[Column], dict[int, str]]:
+    """The shard's rows, up to the last that is selected; and row without an item -> why."""
+    takes, binding = manifest.takes, _binding(manifest)
     parts: list[list[Column]] = [[] for _ in takes]
     errors: dict[int, str] = {}
     held_bytes = row_count = 0
     for batch in _batches(table, shard, binding.names):
-        found = table_items(batch, binding, takes)
+        found = table_items(batch, binding, takes, files=pictures)
         errors |= {row_count + row: why for row, why in found.errors.items()}
         row_count += batch.num_rows
-        for part, column in zip(parts, found.columns, strict=True):
+        for tensor, part, column in zip(takes, parts, found.columns, strict=True):
             part.append(column)
-            held_bytes += sum(map(size_bytes, column if isinstance(column, list) else [column]))
+            # Files take what the file states of them, however many rows have the same.
+            if tensor.name not in pictures:
+                held_bytes += sum(map(size_bytes, column if isinstance(column, list) else [column]))
         _check_size(held_bytes, shard, table)
     return [_joined(part) for part in parts], errors
 

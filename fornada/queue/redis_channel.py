@@ -26,6 +26,9 @@ class AddressedChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has 
     #: Set by kombu from the transport options.
     address: RedisAddress
 
+    #: Of the pool for everything but the wait for messages.
+    _pooled: Any = None
+
     from_transport_options = (*kombu_redis.Channel.from_transport_options, ADDRESS)
 
     def _get_pool(self, asynchronous: bool = False) -> redis.ConnectionPool:  # noqa: FBT001, FBT002 - kombu's own
@@ -37,6 +40,15 @@ class AddressedChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has 
             socket_keepalive=self.socket_keepalive,
             health_check_interval=self.health_check_interval,
         )
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's own
+        """A client of the pool; kombu's own makes one for each message and acknowledgement."""
+        if asynchronous:
+            return super()._create_client(asynchronous)
+        if self._pooled is None or self._pooled.connection_pool is not self.pool:
+            # A tenth of what a message costs the event loop.
+            self._pooled = super()._create_client()
+        return self._pooled
 
     def _queue_bind(self, *_: object) -> None:
         """Nothing: messages go to the list of the queue's name."""

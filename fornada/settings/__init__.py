@@ -16,8 +16,8 @@ from fornada.settings.doors import DoorSettings
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
 _MAX_SECRET_CHARACTERS = 65_536
-#: Most threads that a worker chooses itself; beyond, they wait for the GIL, not for the store.
-MAX_CHOSEN_THREADS = 32
+#: Most threads that a worker chooses itself.
+MAX_CHOSEN_THREADS = 64
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://", "sentinels://")
 
 
@@ -111,14 +111,15 @@ class Settings(DoorSettings):
         default=0.005,
         ge=0,
         le=10,
-        description="How long a batch that is not full waits for rows of other shards.",
+        description="How long a batch that is not full waits for rows that are on their way; "
+        "it goes at once if none are.",
     )
     worker_threads: int | None = Field(
         default=None,
         ge=1,
         le=256,
-        description="Shards that a worker process handles at a time. Unset: as many as keep its "
-        "cores busy, measured when a model is loaded; `fornada doctor` shows it.",
+        description="Shards that a worker process handles at a time. Unset: two more than its "
+        "cores, and more once shards have waited long for the store.",
     )
     engine: str = Field(
         default="keras",

@@ -41,6 +41,7 @@ class ArithmeticEngine:
     framework = None
     tolerance = 0.0
     calls_ahead = 0
+    call_bytes = None
 
     def __init__(self, *, threads: int) -> None:
         self.streams = threads

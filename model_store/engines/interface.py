@@ -52,6 +52,13 @@ class Engine(Protocol):
     def calls_ahead(self) -> int:
         """Extra calls queued in the engine so that a stream never idles."""
 
+    @property
+    def call_bytes(self) -> int | None:
+        """The most bytes of a layer's output in a call, on a device that wants as many rows.
+
+        `None`: calls are of a core, and their rows follow from its cache.
+        """
+
     def forget(self) -> None:
         """Free what the framework keeps of models that are gone; those still loaded go on."""
 

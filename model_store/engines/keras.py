@@ -33,6 +33,7 @@ class KerasEngine:
     tolerance = golden.GOLDEN_TOLERANCE
     #: A call computes in the thread that makes it; an extra one would compete for the cores.
     calls_ahead = 0
+    call_bytes = None
 
     def __init__(self, *, threads: int | None, exact: bool, constants: bool = True) -> None:
         keras_setup.import_keras_to_predict()

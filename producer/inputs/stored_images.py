@@ -1,8 +1,7 @@
 """Objects that are in the store already: which ones a prefix means, and what they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, TypeVar
 
 from fornada.errors import (
@@ -14,6 +13,7 @@ from fornada.errors import (
 )
 from fornada.formats.images import HEAD_BYTES, is_image
 from fornada.parallel import in_parallel
+from fornada.records import ObjectRef
 from fornada.storage.interface import ObjectInfo, ObjectStore
 from fornada.trust.input_prefixes import InputPrefixes
 from fornada.trust.object_names import bucket_flaw, key_flaw
@@ -52,6 +52,18 @@ class FoundObject:
     def called(self) -> str:
         """Its name, or else its key."""
         return self.info.key if self.name is None else self.name
+
+    @property
+    def ref(self) -> ObjectRef:
+        """A reference to it, by which a later change is noticed."""
+        info = self.info
+        return ObjectRef(
+            key=info.key,
+            bucket=self.bucket,
+            size_bytes=info.size_bytes,
+            sha256=self.sha256,
+            etag=info.etag or None,
+        )
 
 
 def find_objects(
@@ -94,9 +106,8 @@ def find_objects(
     if not infos:
         raise InputError(f"{stored} has no objects; check bucket and prefix")
     _check_names(infos, stored, prefixes)
-    looked_at = partial(_looked_at, objects=objects, bucket=stored.bucket)
     kept = []
-    for info, file in zip(infos, read_each(infos, looked_at, bucket=stored.bucket), strict=True):
+    for info, file in zip(infos, _look_at_each(infos, objects, stored.bucket), strict=True):
         if file is not None:
             kept.append(file)
             check_size(file, max_bytes)
@@ -122,16 +133,30 @@ def _of_one_family(files: list[FoundObject], stored: StoredImages) -> list[Found
     return files
 
 
-def _looked_at(info: ObjectInfo, *, objects: ObjectStore, bucket: str) -> FoundObject | None:
-    """The object with its kind; `None` if it can be no item."""
-    kind = kind_by_name(info.key)
-    if info.key.lower().endswith(_PERHAPS_LISTS):
+def _look_at_each(
+    infos: Sequence[ObjectInfo], objects: ObjectStore, bucket: str
+) -> Iterator[FoundObject | None]:
+    """The objects with their kinds; `None` for each that can be no item.
+
+    Those are read whose names leave it open.
+    """
+
+    def look(info: ObjectInfo) -> StoredKind | None:
         head = objects.get(info.key, bucket=bucket, max_bytes=HEAD_BYTES).data
-        kind = table_kind(head, info.key)
-    elif kind is None:
-        head = objects.get(info.key, bucket=bucket, max_bytes=HEAD_BYTES).data
-        kind = "image" if is_image(head) else "text" if is_named_as_text(info.key) else None
-    return None if kind is None else FoundObject(info=info, bucket=bucket, kind=kind)
+        if _is_perhaps_a_list(info.key):
+            return table_kind(head, info.key)
+        return "image" if is_image(head) else "text" if is_named_as_text(info.key) else None
+
+    named = [None if _is_perhaps_a_list(info.key) else kind_by_name(info.key) for info in infos]
+    unclear = [info for info, kind in zip(infos, named, strict=True) if kind is None]
+    found = iter(read_each(unclear, look, bucket=bucket))
+    for info, by_name in zip(infos, named, strict=True):
+        kind = next(found) if by_name is None else by_name
+        yield None if kind is None else FoundObject(info=info, bucket=bucket, kind=kind)
+
+
+def _is_perhaps_a_list(key: str) -> bool:
+    return key.lower().endswith(_PERHAPS_LISTS)
 
 
 def read_each(

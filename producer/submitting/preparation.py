@@ -31,8 +31,8 @@ from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import cut, items_per_shard_for
 from producer.submitting.shards import Shard, ShardLimits
-from producer.submitting.stored_sharding import cut_found, cut_stored
-from producer.submitting.stored_tables import StoredShards
+from producer.submitting.stored.sharding import cut_found, cut_stored
+from producer.submitting.stored.tables import StoredShards
 from producer.submitting.submission import Options, Submission
 from producer.submitting.upload import try_inline
 

@@ -11,7 +11,7 @@ from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.parallel import in_context
 from fornada.records import ObjectRef, sha256_hex
 from fornada.storage.interface import ObjectStore
-from producer.submitting.shards import Part, Shard
+from producer.submitting.shards import Part, Shard, StoredShard
 
 #: Concurrent uploads of a job; also the most shards that a stream holds in memory.
 _UPLOAD_THREADS = 4
@@ -37,6 +37,10 @@ def upload(
     with ThreadPoolExecutor(max_workers=_UPLOAD_THREADS) as pool:
         for number, shard in enumerate(shards):
             keeper = _ObjectKeeper(job=job, shard=number, objects=target)
+            if not pending and isinstance(shard, StoredShard) and shard.item_ids is None:
+                # A thread would have nothing to store.
+                yield shard.kept(keeper)
+                continue
             pending.append((pool.submit(in_context(shard.kept), keeper), shard.size_bytes))
             held_bytes += shard.size_bytes
             while len(pending) == _UPLOAD_THREADS or held_bytes > _MOST_HELD_BYTES:

@@ -137,10 +137,13 @@ class PredictServer:
     def _predict(self, calls: Sequence[RequestFrame]) -> list[tuple[RequestFrame, bytes]]:
         """Each call with its answer; all calls are for one model."""
         try:
-            with self._models.use(calls[0].header.model) as model:
+            with (
+                self._models.use(calls[0].header.model) as model,
+                model.batcher.expecting() as predict_groups,
+            ):
                 fitting, others = read_calls(calls, model.manifest, self._keys)
                 began_s = time.monotonic()
-                answered = answered_calls(fitting, model, self._keys)
+                answered = answered_calls(fitting, predict_groups, model.manifest, self._keys)
                 self._events.tell(
                     CallsAnswered(
                         model=calls[0].header.model,

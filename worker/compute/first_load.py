@@ -52,7 +52,7 @@ class FirstLoads:
         models: The store, and the verdicts to believe.
         disk: Where this machine keeps what it found.
         known_items: Rows of a model's calls, if they need not be chosen.
-        call_bytes: The most memory that a call may take here; `None`: `call_bytes_here`.
+        call_bytes: As `call_bytes_here`.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class FirstLoads:
         models: ModelStore,
         disk: ArtifactCache,
         known_items: Callable[[ModelManifest], int | None],
-        call_bytes: int | None = None,
+        call_bytes: Callable[[str], int | None] | None = None,
     ) -> None:
         self._engine = settings.engine
         self._most_s = _SHARE_OF_DEADLINE * settings.shard_deadline_s
         self._models = models
         self._disk = disk
         self._known_items = known_items
-        self._call_bytes = call_bytes or call_bytes_here(settings.engine)
+        self._call_bytes = (call_bytes or call_bytes_here)(settings.engine)
 
     def check(self, manifest: ModelManifest, artifact: Path) -> int | None:
         """Return once a model may be loaded in this process.
@@ -85,30 +85,38 @@ class FirstLoads:
         """
         if find_engine(self._engine).loads_only_data:
             return None
-        # An open side decides by itself how many rows a call has.
+        # An open side decides by itself how many rows a call has. Calls of a GPU take its memory,
+        # of which the wall, that makes them on a core, knows nothing.
         is_open = any(tensor.is_open for tensor in manifest.inputs)
-        wanted = None if is_open else self._known_items(manifest)
+        is_tried = not is_open and self._call_bytes is not None
+        wanted = self._known_items(manifest) if is_tried else None
         verdict = self._models.verdicts.find(manifest)
         calls = [] if verdict is None else verdict.calls
         if not calls or (wanted or 0) > calls[-1].tile_items:
             calls = self._calls_here(manifest, artifact, wanted)
-        return self._most_items(manifest, calls, wanted)
+        if self._call_bytes is None:
+            return None
+        return self._most_items(manifest, calls, wanted, self._call_bytes)
 
     def _most_items(
-        self, manifest: ModelManifest, calls: Sequence[CallCost], wanted: int | None
+        self,
+        manifest: ModelManifest,
+        calls: Sequence[CallCost],
+        wanted: int | None,
+        most_bytes: int,
     ) -> int:
         """The most rows of a call that is no larger and no longer than it may be here."""
         allowed = [
             call.tile_items
             for call in calls
-            if call.peak_bytes <= self._call_bytes and call.duration_s <= self._most_s
+            if call.peak_bytes <= most_bytes and call.duration_s <= self._most_s
         ]
         if allowed and max(allowed) >= (wanted or 0):
             return max(allowed)
         call = next((c for c in calls if c.tile_items >= (wanted or 0)), calls[-1])
         raise ModelWallError(
             f"model {manifest} takes {call.peak_bytes / 2**30:.1f} GiB and {call.duration_s:.0f} s "
-            f"for a call of {call.tile_items} items, and may take {self._call_bytes / 2**30:.1f} "
+            f"for a call of {call.tile_items} items, and may take {most_bytes / 2**30:.1f} "
             f"GiB and {self._most_s:.0f} s here; {_GIVEN_BACK}"
         )
 
@@ -163,7 +171,7 @@ class FirstLoads:
     def _load(self, manifest: ModelManifest, artifact: Path, wanted: int | None) -> Passed:
         limits = WallLimits.of_artifact(
             artifact.stat().st_size,
-            call_bytes=self._call_bytes if wanted else 0,
+            call_bytes=self._call_bytes or 0 if wanted else 0,
             most_s=self._most_s,
         )
         called = "" if wanted is None else f" in calls of {wanted} items"
@@ -203,12 +211,12 @@ class FirstLoads:
             ) from exc
 
 
-def call_bytes_here(engine: str) -> int:
+def call_bytes_here(engine: str) -> int | None:
     """The most memory that a call may take: an equal part of half of the memory for each core.
 
     All cores may be in a call, whatever processes there are; the models take the other half.
+    `None`: calls are made on a GPU.
     """
     if find_engine(engine).uses_gpus() and visible_gpus(os.environ):
-        # Calls take the GPU's memory, of which the wall knows nothing.
-        return granted_memory_bytes()
+        return None
     return granted_memory_bytes() // (2 * granted_cores())

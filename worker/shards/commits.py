@@ -104,10 +104,11 @@ class Commits:
     def _tell_finished(
         self, finished: Sequence[Computed | Committed], *, began_s: float, ends_jobs: bool
     ) -> None:
+        commit_s = time.monotonic() - began_s
         self._events.tell(
             StageEnded(
                 stage=Stage.COMMIT,
-                duration_s=time.monotonic() - began_s,
+                duration_s=commit_s,
                 shard_count=len(finished),
                 item_count=sum(each.outcome.item_count for each in finished),
             )
@@ -117,11 +118,14 @@ class Commits:
                 # Another attempt came first, and told of it.
                 continue
             with bound_to(each.attempt.run):
-                self._tell_outcome(each.outcome, each.attempt.manifest, ends_job=ends_jobs)
+                self._tell_outcome(
+                    each.outcome, each.attempt.manifest, commit_s=commit_s, ends_job=ends_jobs
+                )
 
     def _tell_outcome(
-        self, outcome: ShardOutcome, manifest: JobManifest, *, ends_job: bool
+        self, outcome: ShardOutcome, manifest: JobManifest, *, commit_s: float, ends_job: bool
     ) -> None:
+        waits_here = not (manifest.is_small or outcome.isolated)
         self._events.tell(
             ShardFinished(
                 job_id=outcome.job_id,
@@ -132,6 +136,10 @@ class Commits:
                 item_count=outcome.item_count,
                 failed_count=len(outcome.item_errors),
                 predict_s=outcome.predict_s,
+                tile_items=outcome.tile_items,
+                store_s=outcome.fetch_s + outcome.upload_s + commit_s if waits_here else None,
+                cpu_s=outcome.figures.cpu_s if outcome.figures else None,
+                bytes_in=outcome.figures.bytes_in if outcome.figures else 0,
                 ends_job=ends_job,
             )
         )

@@ -92,6 +92,7 @@ class Computation:
             self._deadlines.within(self._shard_deadline_s),
             self._cpu_time.at_work() as cpu_s,
             self._models.use(attempts[0].manifest.model) as model,
+            model.batcher.expecting() as predict_groups,
         ):
             for attempt in attempts:
                 check_says_what_its_model_says(attempt.manifest, model.manifest)
@@ -99,9 +100,7 @@ class Computation:
             meter = self._meter(attempts, cpu_s)
             decoded, times = self._read(attempts, clock, meter)
             read = [each.items for each in decoded]
-            predicted = predict_together(
-                partial(model.batcher.predict_groups, note_begin=clock.note_wait), read
-            )
+            predicted = predict_together(partial(predict_groups, note_begin=clock.note_wait), read)
             placed = [
                 items.placed(outputs, gives=attempt.manifest.gives, item_count=attempt.item_count)
                 for items, outputs, attempt in zip(read, predicted, attempts, strict=True)

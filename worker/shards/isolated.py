@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from worker.compute.declined_models import faults_of_loading
 from worker.compute.first_load import FirstLoads
 from worker.compute.halving import predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
-from worker.compute.tile_choice import TileChoice, calibrations
+from worker.compute.tile_choice import TileChoice
 from worker.compute.tile_queue import Request
 from worker.compute.together import call_sizes
 from worker.shards.job_check import check_says_what_its_model_says
@@ -95,14 +96,12 @@ class _Shard:
         engine = open_engine(self._settings.engine, threads=1)
         tiles = TileChoice(
             self._settings,
-            kept=calibrations(
-                objects=self._objects,
-                decide=SignedDecisions(
-                    RedisCoordination.from_settings(self._settings),
-                    deployment_keys=DeploymentKeys.from_settings(self._settings),
-                ).decide,
-                engine=engine,
-            ),
+            objects=self._objects,
+            decide=SignedDecisions(
+                RedisCoordination.from_settings(self._settings),
+                deployment_keys=DeploymentKeys.from_settings(self._settings),
+            ).decide,
+            engine=engine,
         )
         first_loads = FirstLoads(
             self._settings, models=self._models, disk=disk, known_items=tiles.known_items
@@ -113,7 +112,7 @@ class _Shard:
             artifact,
             engine=engine,
             models=self._models,
-            choose_tile=tiles.chooser(most_items),
+            choose_tile=partial(tiles.choose, most_items=most_items),
         )
         return {"engine": self._predictor.engine}
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from fornada.errors import InputError, MissingExtraError
+from fornada.formats.images.jpeg_segments import stated_size
 from fornada.formats.images.kinds import ImageKind, kind_of
 from fornada.formats.images.like_tensorflow.gif import largest_frame
 from fornada.formats.images.opening import MAX_PIXELS, open_image
@@ -73,6 +74,8 @@ def _size(data: bytes, kind: ImageKind) -> tuple[int, int]:
     if kind == "WebP":
         # Opening it takes memory for its pixels.
         return _webp_size(data)
+    if kind == "JPEG" and (stated := stated_size(data)) is not None:
+        return stated
     declared = open_image(data, kind, where="image").size
     if kind == "GIF":
         largest = largest_frame(data)

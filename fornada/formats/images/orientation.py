@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from fornada.errors import InputError, MissingExtraError
-from fornada.formats.images.kinds import kind_of
+from fornada.formats.images.jpeg_segments import stated_orientation
+from fornada.formats.images.kinds import ImageKind, kind_of
 from fornada.formats.images.opening import Pixels, open_image
 
 if TYPE_CHECKING:
@@ -20,12 +21,23 @@ def has_ignored_orientation(data: bytes) -> bool:
     TIFF and HEIC images are turned by whatever reads them.
     """
     kind = kind_of(data)
-    if kind in {None, "TIFF", "HEIC", "BMP", "GIF"}:
+    if kind is None or kind in {"TIFF", "HEIC", "BMP", "GIF"}:
         return False
     try:
-        return orientation(open_image(data, kind, where="image")) != 1
+        return orientation_of(data, kind, where="image") != 1
     except (InputError, MissingExtraError):
         return False
+
+
+def orientation_of(data: bytes, kind: ImageKind, *, where: str) -> int:
+    """The EXIF orientation of an image file, 1 to 8.
+
+    Raises:
+        InputError, MissingExtraError: As `open_image`.
+    """
+    # Of most photographs it is plain to see, in a twentieth of the time.
+    stated = stated_orientation(data) if kind == "JPEG" else None
+    return orientation(open_image(data, kind, where=where)) if stated is None else stated
 
 
 def orientation(image: "Image") -> int:

@@ -1,6 +1,6 @@
 """Rows of a table as items: each input's columns as one array, and the rows that are no items."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +37,7 @@ def table_items(
     takes: Sequence[InputTensor],
     *,
     parsed: frozenset[str] = frozenset(),
+    files: Collection[str] = (),
 ) -> TableItems:
     """The items in a record batch, whose columns `check_types` has checked.
 
@@ -48,13 +49,17 @@ def table_items(
         binding: Which of its columns are which inputs.
         takes: The model's inputs.
         parsed: Columns of text whose numbers are parsed.
+        files: Inputs whose columns are image files that stay as they are: `bytes`, empty for null.
     """
     columns: list[Column] = []
     errors: dict[int, str] = {}
     for tensor in takes:
         reader = _Reader(tensor=tensor, parsed=parsed)
         cells = {name: _plain(batch.column(name)) for name in binding.columns[tensor.name]}
-        columns.append(reader.column(cells, batch.num_rows))
+        if tensor.name in files:
+            columns.append(reader.files(cells))
+        else:
+            columns.append(reader.column(cells, batch.num_rows))
         errors = {**reader.errors, **errors}
     return TableItems(
         columns=columns, errors={row: why[:_REASON_CHARACTERS] for row, why in errors.items()}
@@ -86,6 +91,21 @@ class _Reader:
             rows[:, at] = fitted.values
             self._note(fitted.errors)
         return rows.reshape(row_count, *self.tensor.fixed_shape)
+
+    def files(self, cells: Mapping[str, Any]) -> Column:
+        """The image files of a column of bytes, as they are; rows of one file share its bytes."""
+        ((name, values),) = cells.items()
+        held = values if arrow("types").is_dictionary(values.type) else values.dictionary_encode()
+        known: dict[int | None, bytes | None] = {None: None}
+        found = np.empty(len(values), object)
+        for row, at in enumerate(held.indices.to_pylist()):
+            if at not in known:
+                known[at] = held.dictionary[at].as_py()
+            data = known[at]
+            found[row] = data or b""
+            if data is None:
+                self.errors.setdefault(row, f"null in {name!r}")
+        return found
 
     @property
     def _is_text(self) -> bool:

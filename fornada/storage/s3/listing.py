@@ -1,16 +1,32 @@
 """Listings of any length, a page in memory at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.parsers import ResponseParserError
 
+from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits, read_whole
 from fornada.storage.s3.refusals.unanswered import NotS3Error
 
+#: boto3's names of what is asked for, as they are in an address.
+_NAMES = {
+    "Prefix": "prefix",
+    "Delimiter": "delimiter",
+    "ContinuationToken": "continuation-token",
+}
 
-def pages(client: Any, *, limits: Limits, **asked: str) -> Iterator[dict[str, Any]]:
+
+def pages(
+    client: Callable[[], Any], wire: FastHttpClient | None, *, limits: Limits, **asked: str
+) -> Iterator[dict[str, Any]]:
     """The pages of a listing, each read whole before it is passed on.
+
+    Args:
+        client: boto3's client.
+        wire: The fast client, which is asked first.
+        limits: How often an answer that breaks off is asked for again.
+        **asked: What `list_objects_v2` takes.
 
     Raises:
         NotS3Error: The server does not continue it, or lists in no order.
@@ -20,7 +36,13 @@ def pages(client: Any, *, limits: Limits, **asked: str) -> Iterator[dict[str, An
     last_key = ""
 
     def read() -> dict[str, Any]:
-        page: dict[str, Any] = client.list_objects_v2(**asked, **following)
+        given = {**asked, **following}
+        bucket = given.pop("Bucket")
+        named = {_NAMES[name]: value for name, value in given.items()}
+        found = None if wire is None else wire.list_page(bucket, named)
+        if found is not None:
+            return found
+        page: dict[str, Any] = client().list_objects_v2(Bucket=bucket, **given)
         if "IsTruncated" not in page:
             # boto3 takes an answer that broke off before its first byte for an empty listing.
             raise ResponseParserError("the answer is not a listing")

@@ -296,7 +296,7 @@ class S3ObjectStore:
         creation.create_bucket(self._client, self.bucket)
 
     def _pages(self, **asked: str) -> Iterator[dict[str, Any]]:
-        return listing.pages(self._client, limits=self._limits, **asked)
+        return listing.pages(lambda: self._client, self._wire, limits=self._limits, **asked)
 
     def _begun(self, items: Iterator[_R], *, bucket: str) -> Iterator[_R]:
         """`items`, of which the first is asked for at once, and whose errors are translated."""

@@ -10,7 +10,12 @@ from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.artifact.work import estimate
 from model_store.engines.golden import Precision, tolerance_of
 from model_store.engines.interface import EngineModel
-from model_store.engines.jax.devices import device_here, platform_of, set_up_to_predict
+from model_store.engines.jax.devices import (
+    call_bytes_of,
+    device_here,
+    platform_of,
+    set_up_to_predict,
+)
 from model_store.engines.jax.feeding import check_device, part_items_of
 from model_store.engines.jax.predict import compile_predict
 from model_store.engines.keras_file import load_model
@@ -39,9 +44,11 @@ class JaxEngine:
         here = device_here()
         self._device = None if platform_of(here) == "cpu" else here
         self.streams, self.calls_ahead = threads, 0
+        self.call_bytes: int | None = None
         kind = "cpu"
         if self._device is not None:
             self.streams, self.calls_ahead = _STREAMS_OF_A_DEVICE, _AHEAD_ON_A_DEVICE
+            self.call_bytes = call_bytes_of(here)
             # The low bits of outputs depend on it.
             kind = f"{platform_of(here)} {here.device_kind}"
         self.name = f"jax {version('jax')} {precision} {kind}"

@@ -240,6 +240,7 @@ class OpenVINOEngine:
         self.streams = threads
         # A stream starts the next call before Python has handled the last (ADR 0014).
         self.calls_ahead = threads
+        self.call_bytes = None
         self._precision = precision
         self.name = f"openvino {version('openvino')} {precision}"
         self.tolerance = golden.tolerance_of(precision)

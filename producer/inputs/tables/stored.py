@@ -83,7 +83,7 @@ def plan_tables(
             RowGroup(group.row_count, max(group.size_bytes, group.row_count * row_bytes))
             for group in table.row_groups(binding.names)
         ]
-        return list(_shards(_ref(file), groups, limits))
+        return list(_shards(file.ref, groups, limits))
 
     planned = read_each([file.info for file in files], shards_of, bucket=files[0].bucket)
     shards = [shard for part in planned for shard in part]
@@ -158,16 +158,9 @@ def url_fetcher(objects: ObjectStore, prefixes: InputPrefixes | None = None) -> 
 
 
 def _ranges_of(file: FoundObject, objects: ObjectStore) -> ReadRange:
-    ref = _ref(file)
+    ref = file.ref
     return lambda first, count: read_checked(
         objects, ref.part(first, count), remedy="submit it again"
-    )
-
-
-def _ref(file: FoundObject) -> ObjectRef:
-    info = file.info
-    return ObjectRef(
-        key=info.key, bucket=file.bucket, size_bytes=info.size_bytes, etag=info.etag or None
     )
 
 

@@ -215,6 +215,32 @@ def test_blocks_without_outcomes_or_of_known_ones_are_not_listed(
     assert (blocks, blocks[1:]) == (of_first, listed[2:])
 
 
+def test_what_a_process_wrote_itself_is_not_read_for_the_end_unless_it_was_replaced(
+    object_store: ObjectStore,
+) -> None:
+    read: list[str] = []
+
+    class Noting(StoreWrapper):
+        def around(self, operation: str, key: str) -> AbstractContextManager[object]:
+            if operation == "get" and "/outcome/" in key:
+                read.append(key)
+            return nullcontext()
+
+    own, other = JobStore(objects=Noting(object_store)), JobStore(objects=object_store)
+    job = own.create(manifest(4))
+    for shard, jobs in enumerate([own, own, own, other]):
+        jobs.commit(outcome(jobs, shard), no_other_writer=True)
+    replaced = outcome(other, 1, attempt="b")
+    object_store.put(keys.JobKeys("job").outcome(1), replaced.to_json())
+    read.clear()
+
+    final = own.finish_if_complete(job)
+
+    assert final is not None
+    other.check_outcomes(final)
+    assert [keys.JobKeys("job").outcome(shard) for shard in (1, 3)] == sorted(set(read))
+
+
 def test_what_lies_beside_outcomes_is_no_shard(jobs: JobStore) -> None:
     # given what consoles and hosts leave in folders, and an outcome of more shards than there are
     jobs.commit(outcome(jobs, 0))

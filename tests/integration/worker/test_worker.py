@@ -75,9 +75,7 @@ def test_the_first_worker_chooses_and_keeps_the_rows_of_a_call(
     assert f"; {kept.tile_items} items a call (as kept)" in shown.stdout
     assert f"makes {granted_cores()} predict calls at a time" in shown.stdout
     assert re.search(
-        r"ok   threads: a worker process has \d+ shards in hand, and takes as many messages: "
-        r"a shard of m:1 waits \d+ ms for the store and computes \d+ ms on a core",
-        shown.stdout,
+        r"ok   threads: a worker process has \d+ shards in hand, and takes", shown.stdout
     )
 
 

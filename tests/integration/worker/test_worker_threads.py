@@ -1,4 +1,4 @@
-"""A worker takes as many messages as the measured cost of a shard, or its setting, says."""
+"""A worker takes as many messages as finished shards ask for, or its setting says."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +9,12 @@ import pytest
 from fornada.jobs.outcome import JobState
 
 from .conftest import ITEM_SHAPE, START_S
-from .programs.far_worker import COST
+from .programs.far_worker import THREADS
 
 SHARDS = 40
 
 
-@pytest.mark.parametrize("given", [None, 5], ids=["measured", "as the settings say"])
+@pytest.mark.parametrize("given", [None, 5], ids=["as shards ask for", "as the settings say"])
 def test_a_worker_takes_as_many_messages_as_keep_its_engine_from_waiting(
     given: int | None, deploy: Callable[..., Any], wait_until: Callable[..., None]
 ) -> None:
@@ -40,4 +40,4 @@ def test_a_worker_takes_as_many_messages_as_keep_its_engine_from_waiting(
 
     # then it has held that many, and never more
     assert JobState.SUCCEEDED == job.status().state, deployment.log()
-    assert (given or COST.threads(deployment.settings, streams=1)) == max(held)
+    assert (given or THREADS) == max(held)

@@ -15,7 +15,8 @@ import pytest
 from benchmarks.measuring import machine, process_tree
 from benchmarks.measuring.conversation import ContenderError
 from benchmarks.measuring.measurement import Limits, Measured, Measurement
-from benchmarks.measuring.prepare import CLASS_COUNTS, ITEM_SHAPES
+from benchmarks.measuring.models import MODELS
+from benchmarks.measuring.prepare import write_items
 from benchmarks.measuring.rounds import run_rounds
 from benchmarks.measuring.servers import Servers
 from benchmarks.registry import Contender
@@ -28,13 +29,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at proces
 
 _FOLDER = Path(__file__).parent
 _SIZES = Sizes(
-    mlp_objects=3,
-    mlp_items=5,
-    cnn_objects=1,
-    cnn_items=2,
-    predict_calls=2,
-    submissions=2,
-    shards=2,
+    objects={"mlp": (3, 5), "table": (3, 5)},
+    calls={"predict": 2},
     rounds=2,
     pass_s=0.0,
     most_passes=1,
@@ -46,12 +42,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models, images and references in the files of `prepare`, made without TensorFlow."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    for model, shape in ITEM_SHAPES.items():
-        count = max(2, _SIZES.images(model))
-        np.save(folder / f"{model}.npy", rng.integers(0, 256, (count, *shape), np.uint8))
-        reference = rng.random((count, CLASS_COUNTS[model]), np.float32)
-        np.save(folder / f"{model}-reference.npy", reference)
-        (folder / f"{model}.keras").write_bytes(b"no model")
+    for name in ("mlp", "table"):
+        count = _SIZES.items_of_model(name)
+        write_items(folder, name, MODELS[name].items(count))
+        reference = rng.random((count, MODELS[name].outputs[0].width), np.float32)
+        np.save(folder / f"{name}-reference.npy", reference)
     return folder
 
 
@@ -112,13 +107,28 @@ def test_contenders_take_turns_and_a_failure_costs_only_itself(
     assert "differ by 0.5" in failed["is-wrong"]
 
 
+def test_scored_rows_are_found_by_their_keys(
+    measure: Callable[[Contender, Path, Path], Measured], tmp_path: Path
+) -> None:
+    # given rows that come back in another order, and in files of other names
+    contender = replace(_contender("stores"), workloads=("table",))
+
+    # when
+    found, failed = _run(measure, [contender], tmp_path, rounds=2)
+
+    # then
+    assert {} == failed
+    measured = [one.workloads["table"] for one in found["stores"]]
+    assert [(15, 0.0)] * 2 == [(one["items"], one["max_abs_diff"]) for one in measured]
+
+
 def test_contender_makes_passes_for_as_long_as_it_needs(
     bench_servers: Servers, tmp_path: Path
 ) -> None:
     # given a run with one pass each, and at most three
     sizes = replace(_SIZES, pass_s=0.0, most_passes=3)
     measurement = Measurement(bench_servers, sizes, folder=tmp_path)
-    contender = replace(_contender("stores"), pass_s=60.0)
+    contender = replace(_contender("stores"), pass_s={"mlp": 60.0})
 
     # when
     with process_tree.orphans_adopted():
@@ -228,5 +238,5 @@ def test_record_table_and_chart_show_what_was_measured_and_what_was_not(
     ratio = next(t for t in record["targets"]["keras"] if t["name"] == "mlp / plain script")
     assert ratio["verdict"] in {"aim", "pass", "FAIL"}
     assert chart.draw(record).startswith(b"\x89PNG")
-    bars = [bar.label for panel in chart.panels_of(record) for bar in panel.bars]
-    assert ["Fornada, keras", "plain script"] == sorted(bars)
+    rows = [row.label for panel in chart.panels_of(record) for row in panel.rows]
+    assert ["Fornada, keras", "plain script"] == sorted(rows)

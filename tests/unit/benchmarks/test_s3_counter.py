@@ -40,6 +40,7 @@ def test_objects_pass_unharmed_and_are_counted(settings: Settings) -> None:
     # then
     assert b"pixels" == data
     assert {"PUT input": 1, "GET input": 1} == dict(counter.counts)
+    assert {settings.s3_bucket: len(b"pixels")} == dict(counter.sent_bytes)
 
 
 def test_a_request_that_a_broken_server_gets_again_counts_once(settings: Settings) -> None:

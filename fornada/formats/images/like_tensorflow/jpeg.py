@@ -1,10 +1,9 @@
 """JPEG files to the pixels that TensorFlow decodes: by libjpeg-turbo, with its fast DCT."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from fornada.formats.images.decoders import decoder_of
+from fornada.formats.images.jpeg_segments import segments
 from fornada.formats.images.opening import Pixels, broken, check_scans, check_size
 
 #: How libjpeg's warnings begin, which TensorFlow ignores.
@@ -16,9 +15,7 @@ _WARNINGS = (
     "Warning: unknown JFIF",
 )
 _TRUNCATED = "Premature end of JPEG file"
-_SCAN, _APP14, _END = 0xDA, 0xEE, b"\xff\xd9"
-#: Before the pixels.
-_MOST_SEGMENTS = 10_000
+_APP14, _END = 0xEE, b"\xff\xd9"
 
 
 def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
@@ -72,7 +69,7 @@ def _decoded(data: bytes, colorspace: str) -> Pixels:
     except ValueError as exc:
         if not str(exc).startswith(_WARNINGS):
             raise
-        *_, (_, scan) = _segments(data)
+        *_, (_, scan) = segments(data)
         if data.find(_END, scan) < 0:
             raise ValueError(_TRUNCATED) from exc
         pixels = decode_jpeg(data, colorspace, fastdct=True, strict=False)
@@ -94,16 +91,5 @@ def _rgb_of_inks(inks: Pixels, *, inverted: bool) -> Pixels:
 
 def _is_from_adobe(data: bytes) -> bool:
     return any(
-        marker == _APP14 and data[at + 4 : at + 9] == b"Adobe" for marker, at in _segments(data)
+        marker == _APP14 and data[at + 4 : at + 9] == b"Adobe" for marker, at in segments(data)
     )
-
-
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and position of each segment, up to the first scan."""
-    at = 2
-    for _ in range(_MOST_SEGMENTS):
-        marker = int.from_bytes(data[at + 1 : at + 2])
-        yield marker, at
-        if data[at : at + 1] != b"\xff" or marker == _SCAN:
-            break
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])

@@ -5,8 +5,8 @@ from fornada.formats.images.like_tensorflow.bmp import bmp_pixels
 from fornada.formats.images.like_tensorflow.gif import gif_pixels
 from fornada.formats.images.like_tensorflow.jpeg import jpeg_pixels
 from fornada.formats.images.like_tensorflow.png import png_pixels
-from fornada.formats.images.opening import Pixels, open_image
-from fornada.formats.images.orientation import orientation, turned
+from fornada.formats.images.opening import Pixels
+from fornada.formats.images.orientation import orientation_of, turned
 from fornada.formats.images.pillow_pixels import pillow_pixels
 
 _RGB = 3
@@ -28,7 +28,7 @@ def tensorflow_pixels(
         return pillow_pixels(data, kind, channels=channels, exif=exif, where=where)
     if not exif:
         return pixels
-    return turned(pixels, orientation(open_image(data, kind, where=where)))
+    return turned(pixels, orientation_of(data, kind, where=where))
 
 
 def _decoded(data: bytes, kind: ImageKind, channels: int, *, where: str) -> Pixels | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import select
 import socket
 import ssl
@@ -9,11 +10,11 @@ import urllib.parse
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from http.client import HTTPS_PORT, HTTPConnection, HTTPException, HTTPResponse
-from typing import TYPE_CHECKING, Any, cast
+from http import HTTPStatus
+from http.client import HTTP_PORT, HTTPS_PORT, BadStatusLine, HTTPException, HTTPResponse
+from typing import TYPE_CHECKING, cast
 
-from botocore.awsrequest import AWSRequest
-
+from fornada.storage.s3.fast.signing import Request
 from fornada.storage.s3.limits import Limits, ThroughputGuard
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 #: The longest rest of an answer that is read to keep a connection; beyond, a new one is cheaper.
 _MOST_LEFT_BYTES = 64 * 1024
 _PIECE_BYTES = 1024 * 1024
+#: The longest body that is sent together with its headers.
+_MOST_JOINED_BYTES = 64 * 1024
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})[ \r\n]")
+_MOST_LINE_BYTES = 64 * 1024
+_MOST_FIELDS = 100
+_HTTP_1_0, _HTTP_1_1 = 10, 11
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class Connections:
@@ -47,18 +55,17 @@ class Connections:
         weakref.finalize(self, _close_all, self._idle)
 
     @contextlib.contextmanager
-    def answer(self, request: AWSRequest, user_agent: str) -> Iterator["Answer | None"]:
+    def answer(self, request: Request, user_agent: str) -> Iterator["Answer | None"]:
         """The server's answer to the request; `None` if the connection breaks.
 
         Raises:
             CaBundleError: The file of certificates cannot be read.
             ssl.SSLCertVerificationError: The server's certificate is not trusted.
         """
-        url = urllib.parse.urlsplit(request.url)
-        idle = self._idle[url.scheme, url.netloc]
-        connection = self._borrow(idle, url)
+        idle = self._idle[request.server]
+        connection = self._borrow(idle, request.server)
         try:
-            answer = self._ask(connection, request, url.path, user_agent)
+            answer = connection.ask(request, user_agent)
         except ssl.SSLCertVerificationError:
             connection.close()
             raise
@@ -79,28 +86,18 @@ class Connections:
             else:
                 connection.close()
 
-    def _borrow(self, idle: deque["_Connection"], url: urllib.parse.SplitResult) -> "_Connection":
+    def _borrow(self, idle: deque["_Connection"], server: tuple[str, str]) -> "_Connection":
         with contextlib.suppress(IndexError):
             while True:
                 connection = idle.pop()
                 if connection.is_open():
                     return connection
                 connection.close()
-        if url.scheme == "https" and self._tls is None:
+        scheme, address = server
+        if scheme == "https" and self._tls is None:
             self._tls = self._make_tls()
-        tls = self._tls if url.scheme == "https" else None
-        return _Connection(url.netloc, timeout=self._limits.connect_timeout_s, tls=tls)
-
-    def _ask(
-        self, connection: "_Connection", request: AWSRequest, path: str, user_agent: str
-    ) -> "Answer":
-        if connection.sock is None:
-            connection.connect()
-        connection.sock.settimeout(self._limits.connect_timeout_s)
-        headers = {**request.headers, "User-Agent": user_agent}
-        connection.request(request.method, path, body=request.data, headers=headers)
-        connection.sock.settimeout(self._limits.read_timeout_s)
-        return cast(Answer, connection.getresponse())
+        tls = self._tls if scheme == "https" else None
+        return _Connection(address, limits=self._limits, tls=tls)
 
 
 def _close_all(idle: dict[tuple[str, str], deque["_Connection"]]) -> None:
@@ -116,10 +113,53 @@ class Answer(HTTPResponse):
     10 ms through boto3.
     """
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._packets = _Packets(self.fp.detach())
-        self.fp = io.BufferedReader(self._packets)
+    def __init__(self, sock: socket.socket, *, method: str) -> None:
+        self._packets = _Packets(sock)
+        super().__init__(cast(socket.socket, self._packets), method=method)
+        #: Its headers, by their names in lower case.
+        self.fields: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """Read the status and the headers; the base class does so with a parser made for mail.
+
+        Raises:
+            HTTPException: It is no plain answer.
+        """
+        status = int(HTTPStatus.CONTINUE)
+        while status == HTTPStatus.CONTINUE:
+            status = self._read_status_line()
+            self.fields = self._read_fields()
+        self.status = self.code = status
+        self.chunked = self.fields.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        length = self.fields.get("content-length", "")
+        self.length = int(length) if length.isdecimal() and not self.chunked else None
+        if status in _WITHOUT_BODY:
+            self.length = 0
+        said = self.fields.get("connection", "").lower()
+        stays = "close" not in said if self.version == _HTTP_1_1 else "keep-alive" in said
+        self.will_close = not stays or (self.length is None and not self.chunked)
+
+    def _read_status_line(self) -> int:
+        line = self.fp.readline(_MOST_LINE_BYTES)
+        found = _STATUS_LINE.match(line)
+        if found is None:
+            # Among them none at all, of a server that has closed the connection.
+            raise BadStatusLine(repr(line[:80]))
+        self.version = _HTTP_1_0 if found[1] == b"0" else _HTTP_1_1
+        return int(found[2])
+
+    def _read_fields(self) -> dict[str, str]:
+        fields: dict[str, str] = {}
+        for _ in range(_MOST_FIELDS):
+            line = self.fp.readline(_MOST_LINE_BYTES)
+            if line in {b"\r\n", b"\n"}:
+                return fields
+            name, colon, value = line.decode("latin-1").partition(":")
+            if not colon or not line.endswith(b"\n"):
+                raise HTTPException(f"no header: {line[:80]!r}")
+            fields.setdefault(name.lower(), value.strip())
+        raise HTTPException(f"over {_MOST_FIELDS} headers")
 
     def read_paced(self, size_bytes: int, *, pace: ThroughputGuard) -> bytes | None:
         """The next `size_bytes` of the body; `None` if the connection breaks.
@@ -133,6 +173,20 @@ class Answer(HTTPResponse):
         except (HTTPException, OSError):
             return None
         return data if len(data) == size_bytes else None
+
+    def read_whole(self, most_bytes: int, *, pace: ThroughputGuard) -> bytes | None:
+        """The body, whether or not it states its size; `None` if it has more, or breaks off.
+
+        Raises:
+            TooSlowError: The throughput is too low.
+        """
+        self._packets.pace = pace
+        try:
+            data = self.read(most_bytes + 1)
+        except (HTTPException, OSError):
+            return None
+        # A body of a stated size that breaks off is not closed.
+        return data if len(data) <= most_bytes and self.isclosed() else None
 
     def copy_paced(
         self, size_bytes: int, write: Callable[[memoryview], object], *, pace: ThroughputGuard
@@ -159,45 +213,92 @@ class Answer(HTTPResponse):
 class _Packets(io.RawIOBase):
     """The bytes of a connection, counted packet by packet."""
 
-    def __init__(self, raw: io.RawIOBase) -> None:
-        self._raw = raw
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
         #: Watches the body, once that is read.
         self.pace: ThroughputGuard | None = None
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """As a socket's, for `HTTPResponse`."""
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "WriteableBuffer") -> int | None:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         if self.pace is None:
-            return self._raw.readinto(buffer)
+            return self._sock.recv_into(buffer)
         began = self.pace.now()
-        got = self._raw.readinto(buffer)
-        self.pace.add(got or 0, since=began)
+        got = self._sock.recv_into(buffer)
+        self.pace.add(got, since=began)
         return got
 
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
 
+class _Connection:
+    """A connection to a server, made with the first request."""
 
-class _Connection(HTTPConnection):
-    response_class = Answer
-
-    def __init__(self, netloc: str, *, timeout: float, tls: ssl.SSLContext | None) -> None:
-        if tls is not None:
-            self.default_port = HTTPS_PORT
-        super().__init__(netloc, timeout=timeout)
+    def __init__(self, address: str, *, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        self._address = address
+        self._limits = limits
         self._tls = tls
+        self._sock: socket.socket | None = None
 
-    def connect(self) -> None:
-        super().connect()
-        if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+    def ask(self, request: Request, user_agent: str) -> Answer:
+        """The beginning of the server's answer.
+
+        Raises:
+            HTTPException, OSError: There is none, or no plain one.
+        """
+        sock = self._sock = self._sock or self._connected()
+        head, data = _head_of(request, user_agent), request.data or b""
+        sock.settimeout(self._limits.connect_timeout_s)
+        if len(data) <= _MOST_JOINED_BYTES:
+            sock.sendall(head + data)
+        else:
+            sock.sendall(head)
+            sock.sendall(data)
+        sock.settimeout(self._limits.read_timeout_s)
+        answer = Answer(sock, method=request.method)
+        answer.begin()
+        return answer
+
+    def _connected(self) -> socket.socket:
+        parts = urllib.parse.urlsplit(f"//{self._address}")
+        port = parts.port or (HTTP_PORT if self._tls is None else HTTPS_PORT)
+        host = parts.hostname or ""
+        sock = socket.create_connection((host, port), timeout=self._limits.connect_timeout_s)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock if self._tls is None else self._tls.wrap_socket(sock, server_hostname=host)
+        except BaseException:
+            sock.close()
+            raise
 
     def is_open(self) -> bool:
         """Whether the server has kept it open; one that sends unasked is of no use either."""
-        if self.sock is None:
+        if self._sock is None:
             return False
         poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
+        poll.register(self._sock, select.POLLIN)
         return not poll.poll(0)
+
+    def close(self) -> None:
+        """End it."""
+        if self._sock is not None:
+            self._sock.close()
+
+
+def _head_of(request: Request, user_agent: str) -> bytes:
+    headers = {
+        "Host": request.host,
+        "Accept-Encoding": "identity",
+        "User-Agent": user_agent,
+        **request.headers,
+    }
+    if request.data is not None:
+        headers["Content-Length"] = str(len(request.data))
+    lines = [f"{request.method} {request.target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if any("\n" in line or "\r" in line for line in lines):
+        raise ValueError("a header has more than one line")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

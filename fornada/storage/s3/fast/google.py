@@ -10,7 +10,7 @@ import urllib.parse
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.awsrequest import AWSRequest
+from fornada.storage.s3.fast.signing import Request
 
 _ALGORITHM = "GOOG4-HMAC-SHA256"
 _UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -24,7 +24,7 @@ def is_google(url: str) -> bool:
     return labels[-2:] == ["googleapis", "com"] and "storage" in labels
 
 
-def put_if_absent(url: str, data: bytes, credentials: Any, *, now: datetime) -> AWSRequest:
+def put_if_absent(url: str, data: bytes, credentials: Any, *, now: datetime) -> Request:
     """A signed put of `data` that Google refuses with 412 if the object exists.
 
     Args:
@@ -55,4 +55,4 @@ def put_if_absent(url: str, data: bytes, credentials: Any, *, now: datetime) -> 
     authorization = f"{_ALGORITHM} Credential={credential}, SignedHeaders={names}, "
     sent = {name: value for name, value in headers.items() if name != "host"}
     sent["Authorization"] = f"{authorization}Signature={signature}"
-    return AWSRequest(method="PUT", url=url, data=data, headers=sent)
+    return Request(method="PUT", url=url, headers=sent, data=data)

@@ -1,23 +1,23 @@
-"""Plain gets, puts and deletes at a third of boto3's cost; boto3 does the rest."""
+"""Plain gets, puts and deletes at a tenth of boto3's cost; boto3 does the rest."""
 
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
+from urllib.parse import quote
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from fornada.records import now
 from fornada.storage.s3.credentials import CredentialSource
 from fornada.storage.s3.fast.connections import Answer, Connections
 from fornada.storage.s3.fast.google import is_google, put_if_absent
+from fornada.storage.s3.fast.pages import parse_page
+from fornada.storage.s3.fast.signing import Request, Signer
 from fornada.storage.s3.limits import Limits, ThroughputGuard
 from fornada.storage.s3.refusals import errors
 
@@ -36,8 +36,9 @@ _WITH_A_BODY = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 #: The most that is allocated because a header says so; more than a shard.
 _MOST_AT_ONCE_BYTES = 1024 * 1024 * 1024
 _MOST_OF_AN_ERROR_BYTES = 64 * 1024
+#: Of a thousand objects, whose keys have up to a kilobyte.
+_MOST_OF_A_PAGE_BYTES = 16 * 1024 * 1024
 _CODE, _MESSAGE = re.compile(b"<Code>([^<]*)"), re.compile(b"<Message>([^<]*)")
-_UNSIGNED_PAYLOAD = Config(s3={"payload_signing_enabled": False})
 
 
 class FastHttpClient:
@@ -73,7 +74,7 @@ class FastHttpClient:
         self._urls: dict[str, str | None] = {}
         self._find_credentials = find_credentials
         self._credentials: CredentialSource | None = None
-        self._region = region
+        self._signer = Signer(region)
         self._limits = limits
         self._user_agent = user_agent
 
@@ -90,7 +91,7 @@ class FastHttpClient:
             if answer is None or size_bytes > _MOST_AT_ONCE_BYTES:
                 return None
             data = answer.read_paced(size_bytes, pace=ThroughputGuard(self._limits))
-            return None if data is None else (data, answer.headers.get("ETag", ""))
+            return None if data is None else (data, answer.fields.get("etag", ""))
 
     def download(
         self, bucket: str, key: str, write: Callable[[memoryview], object], *, max_bytes: int | None
@@ -104,7 +105,7 @@ class FastHttpClient:
             if answer is None:
                 return None
             whole = answer.copy_paced(size_bytes, write, pace=ThroughputGuard(self._limits))
-            return answer.headers.get("ETag", "") if whole else None
+            return answer.fields.get("etag", "") if whole else None
         # What `write` raises is taken for a broken connection, and raised again under boto3.
         return None
 
@@ -147,14 +148,33 @@ class FastHttpClient:
             is_part = (
                 answer is not None
                 and _is_object(answer)
-                and (answer.headers.get("Content-Range") or "").startswith(f"bytes {first_byte}-")
+                and answer.fields.get("content-range", "").startswith(f"bytes {first_byte}-")
                 and answer.length is not None
                 and answer.length <= size_bytes
             )
             if answer is None or answer.length is None or not is_part:
                 return None
             data = answer.read_paced(answer.length, pace=ThroughputGuard(self._limits))
-            return None if data is None else (data, answer.headers.get("ETag", ""))
+            return None if data is None else (data, answer.fields.get("etag", ""))
+
+    def list_page(self, bucket: str, asked: Mapping[str, str]) -> dict[str, Any] | None:
+        """A page of a listing as boto3's `list_objects_v2` has it; `None` if boto3 must ask.
+
+        Raises:
+            TooSlowError: The throughput is too low.
+        """
+        url = self.url_of(bucket)
+        if url is None:
+            return None
+        names = {"list-type": "2", "encoding-type": "url", **asked}
+        query = "&".join(f"{name}={quote(names[name], safe='-_.~')}" for name in sorted(names))
+        unsigned = Request(method="GET", url=url, query=query, headers={})
+        request = self._signer.signed(unsigned, self._keys(), now=now())
+        with self._connections.answer(request, self._user_agent) as answer:
+            if answer is None or answer.status != HTTPStatus.OK:
+                return None
+            body = answer.read_whole(_MOST_OF_A_PAGE_BYTES, pace=ThroughputGuard(self._limits))
+            return None if body is None else parse_page(body)
 
     def alone_sends_conditions(self, bucket: str) -> bool:
         """Whether boto3 cannot put with a condition, since the store has one of its own."""
@@ -178,7 +198,7 @@ class FastHttpClient:
         if with_checksum:
             headers["Content-MD5"] = md5_base64(data)
         if alone:
-            request: AWSRequest | None = put_if_absent(
+            request: Request | None = put_if_absent(
                 f"{self.url_of(bucket)}/{key}", data, self._keys(), now=now()
             )
         else:
@@ -214,14 +234,12 @@ class FastHttpClient:
         *,
         data: bytes | None = None,
         headers: dict[str, str] | None = None,
-    ) -> AWSRequest | None:
+    ) -> Request | None:
         url = self.url_of(bucket) if _PLAIN_KEY.fullmatch(key) else None
         if url is None:
             return None
-        request = AWSRequest(method=method, url=f"{url}/{key}", data=data, headers=headers)
-        request.context["client_config"] = _UNSIGNED_PAYLOAD
-        S3SigV4Auth(self._keys(), "s3", self._region).add_auth(request)
-        return request
+        request = Request(method=method, url=f"{url}/{key}", headers=headers or {}, data=data)
+        return self._signer.signed(request, self._keys(), now=now())
 
     def _keys(self) -> Any:
         if self._credentials is None:
@@ -263,7 +281,7 @@ def _is_object(answer: Answer) -> bool:
 
 def _is_of_s3(answer: Answer) -> bool:
     # Another web server answers with its page, which boto3 is to report.
-    return "ETag" in answer.headers
+    return "etag" in answer.fields
 
 
 def _range(max_bytes: int | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A worker that measures a store far away: a shard waits seven times as long as it computes.
+"""A worker whose shards all say that they wait long for the store.
 
 Run as a program, with a worker's environment.
 """
@@ -9,19 +9,19 @@ from typing import Any
 
 from fornada.settings import Settings
 from worker.compute import thread_choice
-from worker.compute.thread_choice import ShardCost
 from worker.process import run_process
 
-COST = ShardCost(wait_s=0.7, busy_s=0.1, size_bytes=1)
+#: The shards in hand that would keep its engine at work.
+THREADS = 8
 
 
-def _shard_cost(*_args: Any, **_kwargs: Any) -> ShardCost:
-    return COST
+def _threads_for(*_args: Any, **_kwargs: Any) -> int:
+    return THREADS
 
 
 def main() -> int:
     """Consume until a signal ends it."""
-    thread_choice.shard_cost = _shard_cost
+    thread_choice.threads_for = _threads_for
     return run_process(Settings.from_env(os.environ), threads=1)
 
 

@@ -18,7 +18,7 @@ from fornada.formats.rows import Rows
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from model_store.engines.artifact.work import Work
-from worker import process
+from worker import assembly, process
 from worker.shards.service import ShardService
 
 HELD_AT = "test:held-at"
@@ -63,11 +63,11 @@ class _HeldService(ShardService):
 def main() -> int:
     """Consume until a signal ends it."""
     # Without TensorFlow: its import takes seconds.
-    process.open_engine = lambda _name, *, threads: SimpleNamespace(
-        name="fake 1", streams=threads, forget=lambda: None
+    assembly.open_engine = lambda _name, *, threads: SimpleNamespace(
+        name="fake 1", streams=threads, call_bytes=None, forget=lambda: None
     )
-    process.EnginePredictor = _HeldPredictor
-    process.ShardService = _HeldService
+    assembly.EnginePredictor = _HeldPredictor
+    assembly.ShardService = _HeldService
     return process.run_process(Settings.from_env(os.environ), threads=1)
 
 

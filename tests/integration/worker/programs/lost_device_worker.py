@@ -13,7 +13,7 @@ from fornada.formats.rows import Rows
 from fornada.settings import Settings
 from model_store.engines.arithmetic import ArithmeticEngine
 from model_store.engines.interface import EngineModel, Predict
-from worker import process
+from worker import assembly, process
 
 
 class _LostEngine(ArithmeticEngine):
@@ -39,7 +39,7 @@ class _LostEngine(ArithmeticEngine):
 
 def main() -> int:
     """Consume until a signal, or the loss, ends it."""
-    process.open_engine = lambda _name, *, threads: _LostEngine(threads=threads)
+    assembly.open_engine = lambda _name, *, threads: _LostEngine(threads=threads)
     return process.run_process(Settings.from_env(os.environ), threads=2)
 
 

@@ -24,6 +24,13 @@ def test_the_likeliest_class_counts_with_its_probability() -> None:
     assert expected == predicted_by(rows, output)
 
 
+def test_of_classes_that_are_equally_likely_the_first_counts() -> None:
+    output = OutputTensor(name="y", shape=[3], kind="probabilities")
+    rows = np.array([[0.0, 0.5, 0.5], [0.25, 0.25, 0.5]], np.float32)
+    expected = OutputFigures(classes=[0, 1, 1], confidence=bins(b05=2), confidence_sum=1.0)
+    assert expected == predicted_by(rows, output)
+
+
 def test_items_without_a_result_count_nowhere() -> None:
     output = OutputTensor(name="y", shape=[2], kind="probabilities")
     rows = np.array([[0.25, 0.75], [np.nan, 0.5], [0.5, np.inf], [0.875, 0.125]], np.float32)

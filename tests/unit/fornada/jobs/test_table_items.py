@@ -8,16 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from fornada.errors import FornadaError, InputError
+from fornada.formats.images import DecoderPool, decode_item
 from fornada.formats.tables import parquet as parquet_module
 from fornada.formats.tables.binding import TableBinding
 from fornada.formats.tables.parquet import StoredParquet
 from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_files import ImageFiles, TensorsWithFiles
 from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.table_items import fetch_rows, row_columns, row_ids
 from fornada.records import ModelPin, ObjectRef
-from fornada.tensors import InputTensor, OutputTensor
+from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 
 COUNT = 10_000
 TABLE = pa.table(
@@ -33,7 +36,8 @@ TABLE = pa.table(
 VECTOR = InputTensor(name="vector", dtype="float32", shape=[2])
 TEXT = InputTensor(name="text", dtype="string", shape=[])
 TOKENS = InputTensor(name="tokens", dtype="int32", shape=[None])
-COLUMNS = {"vector": ["a", "b"], "text": ["text"], "tokens": ["tokens"]}
+PHOTO = InputTensor(name="photo", dtype="float32", shape=[4, 4, 3], image=ImagePreprocessing())
+COLUMNS = {"vector": ["a", "b"], "text": ["text"], "tokens": ["tokens"], "photo": ["file"]}
 
 
 def parquet(table: pa.Table = TABLE, **options: object) -> bytes:
@@ -225,3 +229,47 @@ def test_a_list_of_many_values_in_a_few_bytes_is_refused(monkeypatch: pytest.Mon
     assert len(data) < 10_000
     with pytest.raises(InputError, match="1200000 bytes, over 1048576; write smaller ones"):
         fetch_rows(manifest(TOKENS), shard, fetch=Store(data))
+
+
+def png(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (9, 7), (shade, 20, 30)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_photographs_in_a_table_are_decoded_by_the_pool_and_a_bad_one_fails_alone() -> None:
+    good = [png(10), png(200)]
+    files = [good[0], None, good[1], b"no image", good[0]]
+    data = parquet(pa.table({"key": list("vwxyz"), "file": files, "a": range(5), "b": [0.5] * 5}))
+    ref = ObjectRef(key="inputs/t.parquet", size_bytes=len(data), etag="e")
+    shard = ShardInput(format="parquet", objects=[ref], row_groups=[0, 0], item_count=5)
+
+    alone = fetch_rows(manifest(PHOTO, shard=shard), shard, fetch=Store(data))
+    beside = fetch_rows(manifest(PHOTO, VECTOR, shard=shard), shard, fetch=Store(data))
+
+    expected = [decode_item(each, taken=PHOTO, where="x") for each in (*good, good[0])]
+    # rows with one file have it in memory once
+    assert isinstance(alone, ImageFiles)
+    assert alone.contents[0] is alone.contents[4]
+    assert isinstance(beside, TensorsWithFiles)
+    with DecoderPool(2) as pool:
+        found = alone.decoded(PHOTO, pool=pool).items
+        several = beside.decoded([PHOTO, VECTOR], pool=pool).items
+    for items in (found, several):
+        assert [0, 2, 4] == items.groups[0].positions.tolist()
+        np.testing.assert_array_equal(expected, items.groups[0].rows.arrays[0])
+    assert [[0, 0.5], [2, 0.5], [4, 0.5]] == several.groups[0].rows.arrays[1].tolist()
+    for items in (found, several):
+        null, broken = (error.reason for error in items.errors)
+        assert ("null in 'file'", True) == (null, "the image in 'file' is not an image" in broken)
+
+
+def test_photographs_of_the_selected_rows_are_those_that_are_decoded() -> None:
+    data = parquet(pa.table({"key": list("abcd"), "file": [png(n) for n in range(4)]}))
+    ref = ObjectRef(key="inputs/t.parquet", size_bytes=len(data), etag="e")
+    shard = ShardInput(format="parquet", objects=[ref], row_groups=[0, 0], item_count=4)
+
+    some = fetch_rows(manifest(PHOTO, shard=shard), shard.select([1, 3]), fetch=Store(data))
+
+    assert isinstance(some, ImageFiles)
+    assert [png(1), png(3)] == list(some.contents)

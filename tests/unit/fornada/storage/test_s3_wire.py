@@ -3,6 +3,9 @@
 from datetime import UTC, datetime
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 from pydantic import SecretStr
 
@@ -10,6 +13,7 @@ from fornada.settings import Settings
 from fornada.storage.s3.address import is_loopback
 from fornada.storage.s3.client import Boto
 from fornada.storage.s3.fast.google import put_if_absent
+from fornada.storage.s3.fast.signing import Request, Signer
 from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits
 from fornada.storage.s3.store import S3ObjectStore
@@ -83,6 +87,31 @@ def test_a_body_is_not_hashed_and_the_condition_is_signed(wire: FastHttpClient) 
     assert request is not None
     assert "UNSIGNED-PAYLOAD" == request.headers["X-Amz-Content-SHA256"]
     assert "SignedHeaders=host;if-none-match;" in request.headers["Authorization"]
+
+
+def test_a_signature_is_that_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: now)
+    signer = Signer("eu-west-1")
+    for address, headers, token in [
+        ("http://127.0.0.1:9000/bucket/a/key", {}, None),
+        ("http://127.0.0.1:9000/bucket?encoding-type=url&list-type=2&prefix=a%2Fb~", {}, None),
+        ("https://bucket.s3.eu-west-1.amazonaws.com/?list-type=2", {}, None),
+        ("https://Minio:443/bucket/key", {"Range": "bytes=0-9"}, "token"),
+        ("http://minio:80/bucket/key", {"If-None-Match": "*", "Content-MD5": "a=="}, None),
+        ("https://bucket.s3.eu-west-1.amazonaws.com/a.b/c-d_e", {}, "two  spaces"),
+    ]:
+        keys = Credentials("id", "secret", token)
+        theirs = AWSRequest(method="PUT", url=address, headers=headers)
+        theirs.context["client_config"] = Config(s3={"payload_signing_enabled": False})
+        S3SigV4Auth(keys, "s3", "eu-west-1").add_auth(theirs)
+
+        url, _, query = address.partition("?")
+        asked = Request(method="PUT", url=url, query=query, headers=headers, data=b"1")
+        ours = signer.signed(asked, keys, now=now)
+
+        assert dict(theirs.headers) == ours.headers
+        assert b"1" == ours.data
 
 
 def test_loopback_is_this_machine() -> None:

@@ -21,7 +21,7 @@ from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.interface import Selection, Signature, StoredImages
 from producer.submitting.sharding import items_per_shard_for
 from producer.submitting.shards import ShardLimits
-from producer.submitting.stored_sharding import cut_stored
+from producer.submitting.stored.sharding import cut_stored
 from producer.submitting.upload import upload
 
 BUCKET = "lake"
@@ -41,7 +41,7 @@ def shards(
     contents: dict[str, bytes] | InMemoryObjectStore,
     *,
     prefix: str = "photos/",
-    item_shape: tuple[int, ...] = SHAPE,
+    item_shape: tuple[int | None, ...] = SHAPE,
     items_per_shard: int = 100,
     max_shard_bytes: int = 10_000,
     strict: bool = False,
@@ -118,6 +118,57 @@ def test_each_npy_object_is_a_shard_in_key_order() -> None:
     assert [[f"photos/{n:02}.npy"] for n in range(20)] == keys_of(found)
     assert [n % 6 + 1 for n in range(20)] == [part.item_count for part in found]
     assert {"npy"} == {part.format for part in found}
+
+
+class _Counting(InMemoryObjectStore):
+    """Counts what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[str] = []
+
+    def get(self, key, *, bucket=None, max_bytes=None):  # noqa: ANN001, ANN202 - as the base
+        self.read.append(key)
+        return super().get(key, bucket=bucket, max_bytes=max_bytes)
+
+
+def test_of_many_arrays_those_are_looked_at_whose_sizes_leave_a_doubt() -> None:
+    first = [f"photos/{n:02}.npy" for n in range(16)]
+    for side, odd in ((2, [f"photos/{n}.npy" for n in (20, 21)]), (12, ["photos/22.npy"])):
+        objects = _Counting()
+        for number in range(40):
+            # One more item, two more, and an older NumPy's header.
+            count = 6 + {20: 1, 21: 2, 30: 2}.get(number, 0)
+            data = to_npy(np.zeros((count, side, side), np.uint8))
+            if number == 22 and side == 12:
+                data = _with_short_header(data)
+            objects.put(f"photos/{number:02}.npy", data, bucket=BUCKET)
+
+        found = shards(objects, item_shape=(side, side))
+
+        assert [6] * 20 + [7, 8] + [6] * 8 + [8] + [6] * 9 == [part.item_count for part in found]
+        # Items of 4 bytes could have headers of several lengths; those of 144 cannot.
+        assert first + odd == sorted(objects.read)
+
+
+def _with_short_header(data: bytes) -> bytes:
+    """The same array as NumPy before 1.14 wrote it, with a header of a multiple of 16 bytes."""
+    text = data[10:128].rstrip().ljust(80 - 11) + b"\n"
+    return data[:8] + struct.pack("<H", len(text)) + text + data[128:]
+
+
+def test_all_arrays_are_looked_at_if_one_bad_is_too_many_or_shapes_vary() -> None:
+    for strict, item_shape in ((True, (4, 5)), (False, (None, 5))):
+        objects = _Counting()
+        for number in range(40):
+            dtype = np.uint8 if number < 39 else np.int8
+            images = to_npy(np.zeros((6, 4, 5), dtype))
+            objects.put(f"photos/{number:02}.npy", images, bucket=BUCKET)
+
+        with pytest.raises(InputError, match=r"39\.npy: dtype int8, but m:1 takes uint8"):
+            shards(objects, item_shape=item_shape, strict=strict)
+
+        assert 40 == len(objects.read)
 
 
 def test_size_and_etag_are_recorded_and_no_digest_or_ids() -> None:

@@ -22,8 +22,8 @@ from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.tables.carried import carried_columns
 from producer.inputs.tables.interface import TableOptions
 from producer.submitting.shards import FileShard, ShardLimits
-from producer.submitting.stored_sharding import cut_stored
-from producer.submitting.stored_tables import StoredShards
+from producer.submitting.stored.sharding import cut_stored
+from producer.submitting.stored.tables import StoredShards
 
 from ..conftest import World
 

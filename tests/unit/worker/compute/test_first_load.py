@@ -78,6 +78,7 @@ class _Machine:
         keys: DeploymentKeys,
         *,
         known_items: int | None = None,
+        call_bytes: int | None = _CALL_BYTES,
         **settings: Any,
     ) -> int | None:
         (self.folder / "artifact").write_bytes(b"artifact")
@@ -86,7 +87,7 @@ class _Machine:
             models=self.models(keys),
             disk=ArtifactCache(self.folder / "cache"),
             known_items=lambda _manifest: known_items,
-            call_bytes=_CALL_BYTES,
+            call_bytes=lambda _engine: call_bytes,
         ).check(manifest, self.folder / "artifact")
 
 
@@ -206,6 +207,15 @@ def test_rows_that_were_never_tried_are_tried_here_first(machine: _Machine) -> N
 
     (request,) = machine.wall.asked
     assert (256, "model m:1 in calls of 256 items") == (request.tile_items, request.where)
+
+
+def test_calls_of_a_gpu_are_not_tried_on_a_core(machine: _Machine) -> None:
+    manifest = machine.publish(DeploymentKeys(), calls=[_LARGER])
+
+    assert machine.load(manifest, _KEYS, known_items=65_536, call_bytes=None) is None
+
+    # but the model has to pass the wall
+    assert [None] == [request.tile_items for request in machine.wall.asked]
 
 
 @pytest.mark.parametrize(

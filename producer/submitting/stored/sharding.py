@@ -3,29 +3,26 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 
-import numpy as np
-
 from fornada.errors import InputError, UsageError
 from fornada.formats.images import check_image_input
 from fornada.formats.items import fixed_bytes
-from fornada.formats.npy import MAX_HEADER_BYTES
 from fornada.formats.tar import Span, TarMember
 from fornada.jobs.shard_inputs import ShardInput
-from fornada.records import ItemError, ObjectRef
-from fornada.storage.interface import ObjectInfo, ObjectStore
+from fornada.records import ItemError
+from fornada.storage.interface import ObjectStore
 from fornada.tensors import InputTensor
 from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.archives import too_large
-from producer.inputs.array_header import ArrayHeader
 from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.stored_archives import stored_members
-from producer.inputs.stored_images import FoundObject, find_objects, read_each
+from producer.inputs.stored_images import FoundObject, find_objects
 from producer.inputs.tables.images import FetchUrl
 from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, TableOptions
 from producer.inputs.tables.stored import url_fetcher
 from producer.submitting.shards import Shard, ShardLimits, StoredArchiveShard, StoredShard
-from producer.submitting.stored_tables import StoredShards, cut_tables
-from producer.submitting.stored_texts import cut_texts
+from producer.submitting.stored.arrays import array_shards, count_items
+from producer.submitting.stored.tables import StoredShards, cut_tables
+from producer.submitting.stored.texts import cut_texts
 
 
 def cut_stored(
@@ -42,9 +39,10 @@ def cut_stored(
     """Shards over the stored objects, in key order; archives are looked into as they are reached.
 
     A `.npy` object is a shard by itself: item dtype [items, *item_shape], give or take a last axis
-    of 1. Image files are one item each and share shards; those in a `.tar` are read by range. Sizes
-    and ETags are recorded, so that a worker notices an object that changed after submission. Of
-    Parquet tables only the footers are read; other tables, and texts, are copied.
+    of 1; of many, workers look at most. Image files are one item each and share shards; those in a
+    `.tar` are read by range. Sizes and ETags are recorded, so that a worker notices an object that
+    changed after submission. Of Parquet tables only the footers are read; other tables, and texts,
+    are copied.
 
     Args:
         stored: Which objects.
@@ -52,7 +50,7 @@ def cut_stored(
         prefixes: Where jobs may read.
         signature: What the model takes.
         limits: What goes into a shard.
-        strict: Refuse an object of another kind.
+        strict: Refuse an object of another kind, and look at every array.
         table: Which columns of tables are which inputs.
         fetch: Reads the objects that a table names; `None` for all that this process may read.
 
@@ -124,22 +122,14 @@ def cut_found(
     taken = _only_input(signature, stored, found)
     arrays = [file for file in found if file.kind == "npy"]
 
-    bucket = found[0].bucket
-
-    def count_items(info: ObjectInfo) -> int:
-        file = FoundObject(info=info, bucket=bucket, kind="npy")
-        head = objects.get(info.key, bucket=bucket, max_bytes=MAX_HEADER_BYTES).data
-        header = ArrayHeader.of_npy(head, where=file.where)
-        header.check_size(info.size_bytes)
-        return _checked_items(header, taken, signature.model)
-
-    counts = read_each([file.info for file in arrays], count_items, bucket=bucket)
-    item_counts = dict(zip(arrays, counts, strict=True))
+    item_counts = count_items(
+        arrays, objects=objects, taken=taken, model=signature.model, reads_all=strict
+    )
     most_items = max(1, limits.file_bytes // max(1, fixed_bytes(signature.outputs)))
 
     def shards_of(file: FoundObject) -> Iterator[Shard]:
         if file.kind == "npy":
-            return _array_shards(file, item_counts[file], most_items)
+            return array_shards(file, item_counts[file], most_items)
         return _archive_shards(file, stored_members(file, stored, objects=objects), limits)
 
     runs = (
@@ -174,27 +164,6 @@ def _at_least_one(shards: Iterable[Shard], stored: StoredImages) -> Iterator[Sha
     if is_empty:
         raise InputError(f"{stored} has no file that is included; check include and exclude")
     stored.left_out.log()
-
-
-def _checked_items(header: ArrayHeader, taken: InputTensor, model: str) -> int:
-    """How many items the array holds, which are what the model takes."""
-    header.check_items(taken.shape, model=model)
-    if header.dtype != np.dtype(taken.numpy_dtype):
-        raise InputError(
-            f"{header.where}: dtype {header.dtype}, but {model} takes {taken.numpy_dtype}, and "
-            f"stored objects are used as they are; write it again as {taken.numpy_dtype}"
-        )
-    return header.shape[0]
-
-
-def _array_shards(file: FoundObject, item_count: int, most_items: int) -> Iterator[Shard]:
-    """The array as a shard, or as several that read all of it if its outputs are too many."""
-    whole = ShardInput(objects=[_ref(file)], item_count=item_count)
-    if item_count <= most_items:
-        yield StoredShard(input=whole)
-        return
-    for start in range(0, item_count, most_items):
-        yield StoredShard(input=whole.select(range(start, min(start + most_items, item_count))))
 
 
 def _numbered(shards: Iterable[Shard]) -> Iterator[Shard]:
@@ -233,7 +202,7 @@ def _image_shard(files: Sequence[FoundObject], limits: ShardLimits) -> Shard:
     return StoredShard(
         input=ShardInput(
             format="image",
-            objects=[_ref(file) for file in files],
+            objects=[file.ref for file in files],
             item_count=len(files),
             item_errors=errors,
         ),
@@ -274,19 +243,8 @@ def _archive_shard(
             size_bytes = 0
         spans.append(Span(member.span.first_byte - first_byte, size_bytes))
     return StoredArchiveShard(
-        part=_ref(archive).part(first_byte, max(span.end_byte for span in spans)),
+        part=archive.ref.part(first_byte, max(span.end_byte for span in spans)),
         spans=spans,
         item_ids=[f"{archive.called}/{member.name}" for member in members],
         errors=errors,
-    )
-
-
-def _ref(file: FoundObject) -> ObjectRef:
-    info = file.info
-    return ObjectRef(
-        key=info.key,
-        bucket=file.bucket,
-        size_bytes=info.size_bytes,
-        sha256=file.sha256,
-        etag=info.etag or None,
     )

@@ -1,0 +1,1 @@
+"""The photographs of the benchmark: made, packed, stored, and what Keras says of them."""
