@@ -18,7 +18,8 @@ from benchmarks.contenders import fornada_worker
 from benchmarks.contract import BUCKET
 from benchmarks.measuring import process_tree
 from benchmarks.measuring.servers import Servers
-from benchmarks.reporting.table import lined_up, rate
+from benchmarks.reporting.comparison import rate_text
+from benchmarks.reporting.table import lined_up
 from producer import Client, StoredImages
 
 ENGINES = ("keras", "openvino")
@@ -76,7 +77,7 @@ class CoreTable:
             print(f"round {number + 1} of {_ROUNDS}:\n{self.report()}\n", flush=True)
 
     def _worker(self, engine: str, cores: int, processes: int) -> None:
-        deployment = self._servers.deployment(self._folder)
+        deployment = self._servers.deployment(self._folder, models=_MODELS)
         environ = {**self._servers.environ, **deployment, "FORNADA_ENGINE": engine}
         command = [sys.executable, "-P", "-m", "fornada", "worker", "--processes", str(processes)]
         log = (self._folder / "cores-worker.log").open("ab")
@@ -105,7 +106,7 @@ class CoreTable:
                     f"{model} {engine}",
                     str(cores),
                     str(processes),
-                    rate(images_per_s),
+                    rate_text(images_per_s),
                     f"{images_per_s / linear:.0%}",
                     f"{cpu_us:.2f}",
                     f"{cpu_us / one[1]:.2f}",

@@ -46,7 +46,7 @@ def _course(keras: Any) -> Any:
 def script(path: str, first_items: str, items: str, batch_size: str) -> dict[str, Any]:
     """What a plain script does that has imported Keras: load, and predict."""
     keras = import_keras()
-    functions = activations.tensorflow_functions()
+    functions = activations.saved_functions()
     began_s = time.perf_counter()
     model = keras.saving.load_model(path, compile=False, custom_objects=functions)
     took_s = time.perf_counter() - began_s

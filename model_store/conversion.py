@@ -66,8 +66,8 @@ def convert(old: Path, new: Path, *, allowed_objects: Collection[str] = ()) -> N
         )
     if not old.exists():
         raise InputError(f"{old} does not exist; check the path")
-    keras = import_keras()
-    known = {**activations.tensorflow_functions(), **_by_all_names(allowed_objects)}
+    keras = import_keras("tensorflow" if load is _from_saved_model else None)
+    known = {**activations.saved_functions(), **_by_all_names(allowed_objects)}
     with keras.saving.custom_object_scope(known):
         try:
             model = load(old)

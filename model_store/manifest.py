@@ -17,6 +17,9 @@ MANIFEST_VERSION: Literal[2] = 2
 
 _BEFORE_VERSION_2 = ("item_shape", "item_dtype", "classes")
 
+#: Packages that compute golden outputs; `packages` of a draft has one of them.
+_FRAMEWORKS = ("tensorflow", "jax", "openvino")
+
 _REF = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>\d+)|@(?P<alias>.+))?")
 
 
@@ -84,7 +87,7 @@ class ModelDraft(Record):
     outputs: list[OutputTensor] = Field(min_length=1, max_length=MAX_TENSORS)
     metrics: dict[str, float] = Field(default_factory=dict)
     training: Training | None = None
-    #: Versions of the packages that made the artifact.
+    #: Versions of the packages that made the artifact and its golden outputs.
     packages: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
@@ -96,6 +99,11 @@ class ModelDraft(Record):
     def is_open(self) -> bool:
         """Whether a side of an item may vary in one of the inputs."""
         return any(tensor.is_open for tensor in self.inputs)
+
+    @property
+    def golden_framework(self) -> str | None:
+        """The package that computed the golden outputs; `None` if it is not stated."""
+        return next((name for name in _FRAMEWORKS if name in self.packages), None)
 
     @property
     def input(self) -> InputTensor:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import ModelError, error_line
-from model_store.engines.keras_predict import as_fed
 from model_store.engines.keras_setup import import_keras
+from model_store.publishing.keras_backend import as_fed
 from trainer.checkpoint import Checkpoint, TrainingProgress, put_weights, weights_of
 from trainer.data.dataset import Dataset
 from trainer.recipes.plan import TrainingPlan

@@ -11,8 +11,8 @@ import numpy as np
 
 from fornada import keys
 from fornada.tensors import THRESHOLD_KINDS, InputTensor, OutputTensor
-from model_store.engines import keras_setup
 from model_store.manifest import ModelDraft, ModelManifest, Training
+from model_store.publishing import keras_backend
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
 from model_store.signature import read_signature
@@ -169,7 +169,7 @@ def _training(dataset: Dataset, plan: TrainingPlan, *, duration_s: float) -> Tra
     reason = None
     if is_custom(plan.recipe):
         reason = f"the recipe {plan.recipe} is custom code, which the manifest does not hold"
-    elif keras_setup.engine_name().endswith("gpu"):
+    elif keras_backend.is_on_gpu():
         reason = "it was trained on a GPU, which may sum in another order"
     return Training(
         dataset=dataset.name,

@@ -34,7 +34,8 @@ log = get_logger(__name__)
 @click.option(
     "--processes",
     type=click.IntRange(1, 256),
-    help="Worker processes; the cores are split between them.  [default: 1, or one for each GPU]",
+    help="Worker processes; the cores are split between them. One predicts on all of them, and "
+    "has each model once.  [default: 1, or one for each GPU]",
 )
 @click.option(
     "--exact",
@@ -64,7 +65,7 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     _require_own_bucket(settings)
-    gpus = visible_gpus(os.environ) if engine.uses_gpu else []
+    gpus = visible_gpus(os.environ) if engine.uses_gpus() else []
     environs = [
         {**gpu, "FORNADA_ENGINE": engine.name}
         for gpu in gpu_of_each(gpus, processes=processes or len(gpus) or 1)

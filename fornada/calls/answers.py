@@ -1,16 +1,19 @@
 """The outputs of a call's items as the frame of its answer, if there is room for them."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
 from fornada.calls.frames import (
+    ANY_ID,
     MAX_ANSWER_BYTES,
     PredictAnswer,
     PredictRequest,
-    answer_frame,
     answers_as_array,
     failed_rows,
+    sealed_frame,
 )
 from fornada.errors import InputError
 from fornada.formats.items import Array
@@ -49,15 +52,41 @@ def answer_to(
     is_file = isinstance(outputs, bytes)
     if is_file:
         check_answer(asked, len(outputs), gives, model=model)
-    header = PredictAnswer(
-        schema_version=asked.schema_version,
-        id=asked.id,
-        item_count=asked.item_count,
-        output_count=None if is_file else gives[0].width,
-        format="safetensors" if is_file else None,
-        failed=failed_rows(errors) if errors else None,
+    about = asked.schema_version, asked.item_count, None if is_file else gives[0].width
+    if errors:
+        header = _header(*about, call_id=asked.id, failed=failed_rows(errors)).to_json()
+    else:
+        before, after = _around_id(*about)
+        header = before + asked.id.encode() + after
+    return sealed_frame("answer", asked.id, header, outputs, deployment_keys)
+
+
+def _header(
+    schema_version: Literal[1, 3],
+    item_count: int,
+    output_count: int | None,
+    *,
+    call_id: str,
+    failed: dict[str, list[list[int]]] | None = None,
+) -> PredictAnswer:
+    return PredictAnswer(
+        schema_version=schema_version,
+        id=call_id,
+        item_count=item_count,
+        output_count=output_count,
+        format="safetensors" if output_count is None else None,
+        failed=failed,
     )
-    return answer_frame(header, outputs, deployment_keys=deployment_keys)
+
+
+@lru_cache(maxsize=256)
+def _around_id(
+    schema_version: Literal[1, 3], item_count: int, output_count: int | None
+) -> tuple[bytes, bytes]:
+    """What the header of an answer without errors has before its id, and after it."""
+    header = _header(schema_version, item_count, output_count, call_id=ANY_ID)
+    before, _, after = header.to_json().partition(ANY_ID.encode())
+    return before, after
 
 
 def check_answer(

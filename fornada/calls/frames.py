@@ -45,6 +45,9 @@ _MAX_REASONS = 50
 _MAX_AXES = 8
 _MAX_ITEMS = MAX_CALL_BYTES
 
+#: Stands for the id in a header that is written once for many calls.
+ANY_ID = 32 * "0"
+
 #: Of an answer: not signed, signed by a key of the deployment, or by another.
 Seal = Literal["none", "known", "unknown"]
 _SIGNED = re.compile(rb"[0-9a-f]{64}\n")
@@ -150,9 +153,9 @@ def request_frame(
         deployment_keys: The first one signs.
         traceparent: The span that waits for the answer.
     """
-    frame = header.to_json() + b"\n" + _payload(items)
-    sealed = _sealed("call", header.id, frame, deployment_keys)
-    return sealed if traceparent is None else traceparent.encode() + b"\n" + sealed
+    return sealed_frame(
+        "call", header.id, header.to_json(), items, deployment_keys, traceparent=traceparent
+    )
 
 
 def answer_frame(
@@ -168,8 +171,7 @@ def answer_frame(
         outputs: An array, or a tensor file; empty with an error.
         deployment_keys: The first one signs.
     """
-    frame = header.to_json() + b"\n" + _payload(outputs)
-    return _sealed("answer", header.id, frame, deployment_keys)
+    return sealed_frame("answer", header.id, header.to_json(), outputs, deployment_keys)
 
 
 def answers_as_array(gives: Sequence[OutputTensor]) -> bool:
@@ -290,9 +292,20 @@ def _payload(content: Array | bytes) -> bytes:
     return content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes()
 
 
-def _sealed(kind: Kind, call_id: str, frame: bytes, deployment_keys: DeploymentKeys) -> bytes:
+def sealed_frame(
+    kind: Kind,
+    call_id: str,
+    header: bytes,
+    content: Array | bytes,
+    deployment_keys: DeploymentKeys,
+    *,
+    traceparent: str | None = None,
+) -> bytes:
+    """A frame with a header that is JSON already; arguments are as in the functions above."""
+    frame = header + b"\n" + _payload(content)
     signature = deployment_keys.sign(kind, call_id, frame)
-    return frame if signature is None else signature.encode() + b"\n" + frame
+    lines = [line.encode() for line in (traceparent, signature) if line is not None]
+    return b"\n".join([*lines, frame])
 
 
 def _traced(frame: bytes) -> tuple[str | None, bytes]:

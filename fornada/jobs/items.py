@@ -1,5 +1,6 @@
 """The items of a shard or call, grouped by shape, and their outputs in its order."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -49,6 +50,20 @@ class Placed(NamedTuple):
     #: One for each output.
     columns: list[Column]
     errors: list[ItemError]
+
+    def parts(self, item_counts: Sequence[int]) -> list["Placed"]:
+        """What each caller's items have, of those placed together."""
+        parts, first, begin = [], 0, 0
+        for count in item_counts:
+            stop = first + count
+            end = bisect_left(self.errors, stop, lo=begin, key=lambda error: error.index)
+            errors = [
+                ItemError(index=error.index - first, reason=error.reason)
+                for error in self.errors[begin:end]
+            ]
+            parts.append(Placed([column[first:stop] for column in self.columns], errors))
+            first, begin = stop, end
+        return parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

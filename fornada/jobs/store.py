@@ -13,7 +13,7 @@ from fornada.jobs.job_inputs import JobInputs
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import CancelRequest, EndState, JobFinal, ShardOutcome
 from fornada.jobs.outcome_store import OutcomeStore
-from fornada.jobs.summary import decided_end, misfit, proposal, summarise
+from fornada.jobs.summary import decided_end, end_with, misfit, proposal, summarise
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.records import MAX_SMALL_JSON_BYTES, now
@@ -235,23 +235,26 @@ class JobStore(OutcomeStore):
     def _commit_open(
         self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
     ) -> Iterator[JobFinal | None]:
-        finals = [_end_with(manifest, outcome) for manifest, outcome in computed]
-        decided = {final.job_id: final for final in finals}
+        finals = [
+            end_with(manifest, outcome.model_copy(update={"committed_at": now()}))
+            for manifest, outcome in computed
+        ]
+        texts = [final.to_json() for final in finals]
+        proposed = {
+            final.job_id: proposal(manifest, text)
+            for (manifest, _), final, text in zip(computed, finals, texts, strict=True)
+        }
+        answers = proposed
         if self._decisions is not None and not self.objects.conditional_writes:
             # While a job is open and counted, each of its ends is decided there.
-            proposed = {
-                final.job_id: proposal(manifest, final)
-                for (manifest, _), final in zip(computed, finals, strict=True)
-            }
             answers = self._decisions.decide_ends(proposed, only_counted=True)
-            decided = {
-                final.job_id: end
-                for (manifest, _), final in zip(computed, finals, strict=True)
-                if (end := decided_end(answers.get(final.job_id), manifest, final)) is not None
-            }
-        for final in finals:
-            end = decided.get(final.job_id)
-            yield None if end is None else self._put_end(end)
+        for (manifest, _), final, text in zip(computed, finals, texts, strict=True):
+            answer = answers.get(final.job_id)
+            if answer == proposed[final.job_id]:
+                yield self._put_end(final, text)
+            else:
+                end = decided_end(answer, manifest)
+                yield None if end is None else self._put_end(end, end.to_json())
 
     def delete(self, job_id: str) -> None:
         """Delete everything of the job; after an interruption, call again."""
@@ -298,17 +301,19 @@ class JobStore(OutcomeStore):
             final = final.model_copy(update={"state": "FAILED", "reason": why[:2000]})
         if self._decisions is not None and not self.objects.conditional_writes:
             # Every writer from now on writes the same.
-            answer = self._decisions.decide_ends({job_id: proposal(manifest, final)}).get(job_id)
+            own = proposal(manifest, final.to_json())
+            answer = self._decisions.decide_ends({job_id: own}).get(job_id)
             if answer is None:
                 return None
-            final = decided_end(answer, manifest, final) or final
+            if answer != own:
+                final = decided_end(answer, manifest) or final
         if self.objects.put_if_absent(key, final.to_json()):
             return final
         return self.final(job_id) or final
 
-    def _put_end(self, final: JobFinal) -> JobFinal | None:
+    def _put_end(self, final: JobFinal, text: bytes) -> JobFinal | None:
         key = keys.JobKeys(final.job_id).final
-        if self._put_new(key, final.to_json(), is_new=True):
+        if self._put_new(key, text, is_new=True):
             return final
         return self.final(final.job_id)
 
@@ -326,10 +331,3 @@ class JobStore(OutcomeStore):
 def _not_found(job_id: str) -> JobNotFoundError:
     error = JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
     return error.with_public_text(f"no job {job_id!r}; GET /v1/jobs lists yours")
-
-
-def _end_with(manifest: JobManifest, outcome: ShardOutcome) -> JobFinal:
-    outcome = outcome.model_copy(update={"committed_at": now()})
-    end = summarise(manifest, [outcome], None, None)
-    # The outcome has the figures.
-    return end.model_copy(update={"outcome": outcome, "figures": None})

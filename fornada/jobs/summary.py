@@ -25,7 +25,24 @@ def summarise(
     reason: str | None,
 ) -> JobFinal:
     """The end of a job with these outcomes, in shard order, consumed one at a time."""
-    tally, digest = _Tally(gives=manifest.gives), OutcomesDigest()
+    return _summarised(manifest, outcomes, state, reason, within=None)
+
+
+def end_with(manifest: JobManifest, outcome: ShardOutcome) -> JobFinal:
+    """The end of a job of one shard, with its outcome in it; the outcome has the figures."""
+    return _summarised(manifest, [outcome], None, None, within=outcome)
+
+
+def _summarised(
+    manifest: JobManifest,
+    outcomes: Iterable[ShardOutcome],
+    state: EndState | None,
+    reason: str | None,
+    *,
+    within: ShardOutcome | None,
+) -> JobFinal:
+    sums_figures = manifest.schema_version >= JOB_VERSION and within is None
+    tally, digest = _Tally(gives=manifest.gives, sums_figures=sums_figures), OutcomesDigest()
     for outcome in outcomes:
         tally.count(outcome)
         digest.add(outcome)
@@ -46,10 +63,11 @@ def summarise(
         items_failed=tally.items_failed,
         attempts=tally.attempts,
         orientations_ignored=tally.orientations_ignored or None,
-        figures=tally.figures if manifest.schema_version >= JOB_VERSION else None,
+        figures=tally.figures,
         outcome_ranges=to_ranges(tally.shards),
         dead_ranges=to_ranges(tally.dead),
         outcomes_sha256=digest.sha256,
+        outcome=within,
     )
 
 
@@ -102,6 +120,7 @@ class _Tally:
     """Counts over the outcomes consumed so far."""
 
     gives: Sequence[OutputTensor]
+    sums_figures: bool
     shards: list[int] = field(default_factory=list)
     dead: list[int] = field(default_factory=list)
     first_dead: ShardOutcome | None = None
@@ -128,7 +147,7 @@ class _Tally:
         self.items_ok += outcome.item_count - failed
         self.attempts += outcome.attempts
         self.orientations_ignored += outcome.orientations_ignored or 0
-        if outcome.figures is not None:
+        if outcome.figures is not None and self.sums_figures:
             figures = fitting(outcome.figures, self.gives)
             self.figures = JobFigures.sum_of(self.figures, figures)
         began, committed = outcome.began_at, outcome.committed_at
@@ -177,12 +196,12 @@ class OutcomesDigest:
             )
 
 
-def proposal(manifest: JobManifest, final: JobFinal) -> bytes:
-    """What is proposed to Redis: a line that names the submission, and the end."""
-    return manifest.created_at.isoformat().encode() + b"\n" + final.to_json()
+def proposal(manifest: JobManifest, end: bytes) -> bytes:
+    """What is proposed to Redis: a line that names the submission, and the end as JSON."""
+    return manifest.created_at.isoformat().encode() + b"\n" + end
 
 
-def decided_end(answer: bytes | None, manifest: JobManifest, proposed: JobFinal) -> JobFinal | None:
+def decided_end(answer: bytes | None, manifest: JobManifest) -> JobFinal | None:
     """The end in `answer`, unless it cannot be this job's; then `None`.
 
     A job that was purged may be submitted again under its id. Whoever kept the signed end of the
@@ -190,8 +209,6 @@ def decided_end(answer: bytes | None, manifest: JobManifest, proposed: JobFinal)
     """
     if answer is None:
         return None
-    if answer == proposal(manifest, proposed):
-        return proposed
     submission, _, text = answer.partition(b"\n")
     try:
         end = JobFinal.from_json(text, where=f"end of job {manifest.job_id} in Redis")

@@ -123,6 +123,9 @@ def _environ(settings: Settings) -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.environ.get("HOME", "/"),
         "RCLONE_AUTH_KEY": f'"{pair}"',
+        # Go's collector otherwise takes a sixth of the CPU of small requests: 1.31 to 1.10 ms for
+        # two puts of 2.5 KB and a listing. Its heap is 15 MB.
+        "GOGC": "400",
     }
 
 

@@ -111,7 +111,8 @@ class Settings(DoorSettings):
         default=0.005,
         ge=0,
         le=10,
-        description="How long a batch that is not full waits for rows of other shards.",
+        description="How long a batch that is not full waits for rows that are on their way; "
+        "it goes at once if none are.",
     )
     worker_threads: int | None = Field(
         default=None,

@@ -38,7 +38,7 @@ class ArithmeticEngine:
     """Weighted sums, in element-wise operations alone: the same bytes in any batch, on any CPU."""
 
     name = "test 1"
-    publishes = True
+    framework = None
     tolerance = 0.0
     calls_ahead = 0
     call_bytes = None

@@ -4,16 +4,20 @@ A new engine is one module or folder that implements `Engine`, and one row here:
 FORNADA_ENGINE, their documentation and all error messages follow from the rows.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from typing import Any
 
 from fornada.errors import ConfigError, MissingExtraError
 from model_store.engines.arithmetic import ArithmeticEngine
 from model_store.engines.interface import Engine
+from model_store.engines.jax.engine import JaxEngine
 from model_store.engines.keras import KerasEngine
+from model_store.engines.keras_setup import backend_to_take
 from model_store.engines.openvino.engine import OpenVINOEngine
 
 
@@ -29,8 +33,8 @@ class EngineEntry:
     #: Modules that must be importable, and the extra that installs them.
     modules: tuple[str, ...] = ()
     extra: str | None = None
-    #: Whether it computes on a GPU where there is one.
-    uses_gpu: bool = False
+    #: Whether what is installed of it computes on a GPU where there is one.
+    uses_gpus: Callable[[], bool] = bool
     #: The engine that `fornada worker --exact` runs in its place.
     exact: str | None = None
     #: Arguments of `open` where a model is tried once, behind the wall.
@@ -43,14 +47,29 @@ class EngineEntry:
         return next((module for module in self.modules if find_spec(module) is None), None)
 
 
+def _is_installed(*distributions: str) -> bool:
+    """Whether one of these packages is installed, by the name on PyPI."""
+    for name in distributions:
+        with contextlib.suppress(PackageNotFoundError):
+            distribution(name)
+            return True
+    return False
+
+
 _KERAS = partial(
     EngineEntry,
     modules=("tensorflow", "keras"),
     extra="worker",
-    uses_gpu=True,
+    uses_gpus=lambda: not _is_installed("tensorflow-cpu"),
     exact="keras-exact",
     # Constants pay over many calls, and take four times the weights.
     trial={"threads": None, "constants": False},
+)
+_JAX = partial(
+    EngineEntry,
+    modules=("jax", "keras"),
+    extra="jax",
+    uses_gpus=lambda: _is_installed("jax-cuda12-plugin", "jax-cuda13-plugin"),
 )
 _OPENVINO = partial(EngineEntry, modules=("openvino", "keras"), extra="openvino")
 
@@ -65,6 +84,16 @@ ENGINES = (
         summary="Keras on TensorFlow, in float64, rounded to float32 once: slower, and the same "
         "bytes in any batch",
         open=partial(KerasEngine, exact=True),
+    ),
+    _JAX(
+        name="jax",
+        summary="Keras on JAX, in float32, without TensorFlow; on a GPU or TPU where JAX has one",
+        open=partial(JaxEngine, precision="float32"),
+    ),
+    _JAX(
+        name="jax-bf16",
+        summary="Keras on JAX in bfloat16, for GPUs and TPUs: faster, less exact",
+        open=partial(JaxEngine, precision="bfloat16"),
     ),
     _OPENVINO(
         name="openvino",
@@ -96,6 +125,16 @@ def find_engine(name: str) -> EngineEntry:
             return entry
     names = ", ".join(entry.name for entry in ENGINES)
     raise ConfigError(f"FORNADA_ENGINE={name} names no engine; set it to one of {names}")
+
+
+def publishing_engine() -> str:
+    """The engine that computes golden outputs here: that of Keras's backend in this process.
+
+    Raises:
+        ConfigError: KERAS_BACKEND names a backend that no engine has.
+    """
+    backend = backend_to_take()
+    return next(entry.name for entry in ENGINES if backend in entry.modules)
 
 
 def require_engine(name: str) -> EngineEntry:

@@ -1,10 +1,11 @@
 """Golden batches: a model's outputs when it was published, compared with its outputs here."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
-from fornada.errors import ModelRefusedError
+from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from model_store.engines.interface import Predict
@@ -13,6 +14,27 @@ from model_store.engines.interface import Predict
 #: weights or a wrong layer by 1e-2 and more. Absolute; relative to the largest golden output where
 #: that is above 1 (logits, regression).
 GOLDEN_TOLERANCE = 1e-4
+#: The same for bfloat16, whose mantissa has 8 bits: probabilities were seen to differ by 3e-3,
+#: larger outputs by 1 % of the largest.
+BFLOAT16_TOLERANCE = 2e-2
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def tolerance_of(precision: Precision) -> float:
+    """Largest accepted difference of an engine that computes so from a golden batch in float32."""
+    return GOLDEN_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
+
+
+def refusal_by(framework: str | None, *, golden_framework: str | None) -> type[ModelRefusedError]:
+    """What other outputs than golden ones mean.
+
+    Args:
+        framework: `Engine.framework` of what computes here.
+        golden_framework: That of what computed the golden batch; with the same one the model is at
+            fault, with another one perhaps what it lacks.
+    """
+    return ModelUnusableError if framework == golden_framework else ModelRefusedError
 
 
 def predict_items(predict: Predict, items: Rows, *, tile_items: int) -> Rows:

@@ -41,8 +41,8 @@ class Engine(Protocol):
         """Largest accepted difference from a golden batch; see `check_golden`."""
 
     @property
-    def publishes(self) -> bool:
-        """Whether golden batches are computed on it; other outputs are then the model's fault."""
+    def framework(self) -> str | None:
+        """The package that computes, as `ModelDraft.golden_framework` names it; `None`: NumPy."""
 
     @property
     def streams(self) -> int:

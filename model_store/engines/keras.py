@@ -28,7 +28,7 @@ class KerasEngine:
             TensorFlow does with its first model: both pay over many calls.
     """
 
-    publishes = True
+    framework = "tensorflow"
     tolerance = golden.GOLDEN_TOLERANCE
     #: A call computes in the thread that makes it; an extra one would compete for the cores.
     calls_ahead = 0
@@ -66,7 +66,8 @@ class KerasEngine:
             artifact,
             where=where,
             allowed_objects=allowed_objects,
-            exact=self._exact,
+            dtype="float64" if self._exact else None,
+            backend="tensorflow",
         )
 
         def compile_for(tile_items: int) -> Predict:

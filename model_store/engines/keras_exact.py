@@ -40,19 +40,3 @@ def _nodes(graph: Any) -> Iterator[Any]:
     yield from graph.node
     for function in graph.library.function:
         yield from function.node_def
-
-
-def in_float64(config: Any) -> Any:
-    """The configuration of a model all of whose layers compute in float64."""
-    if isinstance(config, list):
-        return [in_float64(part) for part in config]
-    if not isinstance(config, dict):
-        return config
-    if config.get("class_name") == "DTypePolicy":
-        return {**config, "config": {"name": "float64"}}
-    changed = {name: in_float64(part) for name, part in config.items()}
-    is_input = config.get("class_name") == "InputLayer"
-    if is_input and config["config"].get("dtype") in {"float16", "bfloat16", "float32"}:
-        # Some layers compute in the dtype of their input.
-        changed["config"]["dtype"] = "float64"
-    return changed

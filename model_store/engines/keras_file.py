@@ -1,4 +1,4 @@
-"""Keras models to `.keras` files and back, on either backend."""
+"""Keras models to `.keras` files and back, on any backend."""
 
 import contextlib
 import importlib
@@ -11,7 +11,8 @@ from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.storage.interface import Content
 from model_store.engines.artifact import activations, building, compile_state
 from model_store.engines.artifact.archive import without_nested_compile_configs, write_normalised
-from model_store.engines.keras_exact import in_float64
+from model_store.engines.artifact.dtypes import ComputeDtype, computing_in
+from model_store.engines.artifact.tensorflow_layers import check_layers
 from model_store.engines.keras_setup import Backend, import_keras
 from model_store.engines.refusals import memory_errors
 from model_store.safety.artifact_check import WEIGHTS, CheckedArtifact, unpacked
@@ -56,8 +57,8 @@ def load_model(
     *,
     where: str,
     allowed_objects: Collection[str] = (),
-    exact: bool = False,
-    backend: Backend = "tensorflow",
+    dtype: ComputeDtype | None = None,
+    backend: Backend | None = None,
     functions: Mapping[str, Any] | None = None,
 ) -> Any:
     """The `keras.Model` in a `.keras` file; not compiled for training.
@@ -66,16 +67,18 @@ def load_model(
         artifact: The file, or its bytes.
         where: What it was read from, for messages.
         allowed_objects: Code that the operator trusts, as `Trust.allowed_objects`.
-        exact: Have its layers compute in float64.
-        backend: What Keras runs on.
-        functions: From `activations.tensorflow_functions`, which the file may name.
+        dtype: What its layers compute in; by default what it was saved with.
+        backend: What Keras runs on; by default as `import_keras` has it.
+        functions: From `activations.saved_functions`, which the file may name.
 
     Raises:
         ConfigError: An allowed object cannot be imported, or Keras runs on another backend.
-        ModelRefusedError: It is unsafe (`unpacked`), or Keras cannot build it.
+        ModelRefusedError: It is unsafe (`unpacked`), Keras cannot build it, or it has a layer that
+            Keras has on TensorFlow alone.
         LocalDiskError: The temporary folder is full or not writable.
     """
     keras = import_keras(backend)
+    used: Backend = keras.backend.backend()
     known = functions or {}
     with unpacked(
         artifact, where=where, allowed_objects=allowed_objects, known_functions=known.keys()
@@ -89,9 +92,11 @@ def load_model(
             }
         )
         config = without_nested_compile_configs(checked.config)
-        if exact:
-            config = in_float64(config)
-        with scope, _layers_raise_anything(keras, where, backend):
+        if used != "tensorflow":
+            check_layers(config, where=where, backend=used)
+        if dtype is not None:
+            config = computing_in(config, dtype)
+        with scope, _layers_raise_anything(keras, where, used):
             return _loaded(keras, checked, config, where)
 
 

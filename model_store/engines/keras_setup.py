@@ -3,21 +3,25 @@
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import re
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
 
 from fornada.errors import ConfigError, MissingExtraError, UsageError
 from fornada.imports import imports_blocked
 
-Backend = Literal["tensorflow", "openvino"]
+#: Best first: TensorFlow has every layer, and OpenVINO cannot train.
+Backend = Literal["tensorflow", "jax", "openvino"]
 
 _EXTRAS: dict[Backend, str] = {
     "tensorflow": "'fornada[worker]' (or 'fornada[train]' to train)",
+    "jax": "'fornada[jax]'",
     "openvino": "'fornada[openvino]'",
 }
 #: Drawings, tables and scikit-learn: a third of the time that Keras takes to import, and 170 MB.
@@ -26,6 +30,8 @@ _NOT_TO_PREDICT = ("matplotlib", "pandas", "scipy", "sklearn")
 #: vendor. The rest serves drawings, image files, scikit-learn and a remote monitor, and takes
 #: longer to import than everything else.
 _NOT_FOR_OPENVINO = ("PIL", "matplotlib", "openvino.tools.ovc", "requests", "sklearn", "tensorflow")
+#: Blocked while Keras is imported on JAX: it would import TensorFlow wherever that is installed.
+_NOT_FOR_JAX = ("PIL", "matplotlib", "pandas", "requests", "sklearn", "tensorflow")
 #: Keras needs SciPy only for the windows of Fourier transforms. A layer that has one fails here,
 #: and its model is refused.
 _SCIPY = ("scipy", "scipy.signal")
@@ -36,8 +42,12 @@ _NOTICE = re.compile(
 _import_lock = threading.Lock()
 
 
-def import_keras(backend: Backend = "tensorflow") -> Any:
+def import_keras(backend: Backend | None = None) -> Any:
     """The `keras` module on `backend`; a process keeps the backend it imports first.
+
+    Args:
+        backend: `None`: the one that this process has; else the one that KERAS_BACKEND names; else
+            the first one that is installed.
 
     Raises:
         MissingExtraError: Keras or the backend is not installed.
@@ -45,20 +55,50 @@ def import_keras(backend: Backend = "tensorflow") -> Any:
     """
     with _import_lock:
         if "keras" not in sys.modules:
+            wanted = backend or backend_to_take()
             try:
-                with _no_garbage_collected(), _backend_set_to(backend):
-                    (_import_on_tensorflow if backend == "tensorflow" else _import_on_openvino)()
+                with _no_garbage_collected(), _backend_set_to(wanted):
+                    _IMPORTS[wanted]()
             except ModuleNotFoundError as exc:
                 raise MissingExtraError(
-                    f"{exc.name} is not installed; run: pip install {_EXTRAS[backend]}"
+                    f"{exc.name} is not installed; run: pip install {_EXTRAS[wanted]}"
                 ) from exc
         keras: Any = sys.modules["keras"]
-    used = keras.backend.backend()
-    if used != backend:
+    used = backend_to_take()
+    if backend not in {None, used}:
         raise ConfigError(
             f"Keras already runs on {used} in this process; load models on {backend} in another"
         )
     return keras
+
+
+def backend_here() -> Backend:
+    """What Keras runs on in this process; imports it.
+
+    Raises:
+        MissingExtraError, ConfigError: As `import_keras`.
+    """
+    import_keras()
+    return backend_to_take()
+
+
+def backend_to_take() -> Backend:
+    """What Keras runs on in this process, or will: see `import_keras`. Imports nothing.
+
+    Raises:
+        ConfigError: KERAS_BACKEND names an unknown backend.
+    """
+    known: tuple[Backend, ...] = get_args(Backend)
+    keras: Any = sys.modules.get("keras")
+    given = os.environ.get("KERAS_BACKEND") if keras is None else keras.backend.backend()
+    if not given:
+        return next((backend for backend in known if find_spec(backend) is not None), known[0])
+    for backend in known:
+        if backend == given:
+            return backend
+    raise ConfigError(
+        f"Keras's backend is {given!r}; set KERAS_BACKEND to one of {', '.join(known)}, or unset it"
+    )
 
 
 @contextlib.contextmanager
@@ -77,12 +117,12 @@ def _no_garbage_collected() -> Iterator[None]:
 def import_keras_to_predict() -> Any:
     """`import_keras` on TensorFlow without what only training needs."""
     with imports_blocked(_NOT_TO_PREDICT):
-        return import_keras()
+        return import_keras("tensorflow")
 
 
 def import_tensorflow() -> Any:
     """The `tensorflow` module; see `import_keras`."""
-    import_keras()
+    import_keras("tensorflow")
     return sys.modules["tensorflow"]
 
 
@@ -176,10 +216,36 @@ def _import_on_tensorflow() -> None:
 def _import_on_openvino() -> None:
     with imports_blocked(_NOT_FOR_OPENVINO, stand_ins=_SCIPY):
         importlib.import_module("openvino")
-        keras: Any = importlib.import_module("keras")
-        # Keras imports TensorFlow to tell whether an object is one of its tensors, and does not
-        # retry once that has failed.
-        keras.saving.serialize_keras_object(keras.layers.Identity())
+        _import_without_tensorflow()
+
+
+def _import_on_jax() -> None:
+    with imports_blocked(_NOT_FOR_JAX):
+        plain_jax()
+        _import_without_tensorflow()
+
+
+def plain_jax() -> Any:
+    """The `jax` module, which may compute nothing yet, and has taken no memory."""
+    # By default it takes three quarters of a GPU's memory at once, whoever else uses it.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # It reports each kind of device that it did not find.
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    return importlib.import_module("jax")
+
+
+def _import_without_tensorflow() -> None:
+    keras: Any = importlib.import_module("keras")
+    # Keras imports TensorFlow to tell whether an object is one of its tensors, and does not retry
+    # once that has failed.
+    keras.saving.serialize_keras_object(keras.layers.Identity())
+
+
+_IMPORTS: dict[Backend, Callable[[], None]] = {
+    "tensorflow": _import_on_tensorflow,
+    "jax": _import_on_jax,
+    "openvino": _import_on_openvino,
+}
 
 
 @contextlib.contextmanager

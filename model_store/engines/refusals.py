@@ -3,7 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from fornada.errors import ModelRefusedError, PredictionError, error_line
+from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor, text_of
 
@@ -63,6 +67,18 @@ def check_outputs_said(
         )
 
 
+def check_width(array: Array, dtype: DTypeLike) -> None:
+    """Check that integers fit into those in which an engine computes.
+
+    Raises:
+        ValueError: They do not.
+    """
+    limits = np.iinfo(np.dtype(dtype))
+    low, high = int(array.min()), int(array.max())
+    if low < limits.min or high > limits.max:
+        raise ValueError(f"values from {low} to {high} are over {limits.bits} bits")
+
+
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Raise what a framework raises where memory runs out as `MemoryError`.
@@ -73,7 +89,8 @@ def memory_errors() -> Iterator[None]:
         yield
     except Exception as exc:
         names = {kind.__name__ for kind in type(exc).__mro__}
-        if "ResourceExhaustedError" in names or "bad_alloc" in str(exc):
+        is_out = any(told in str(exc) for told in ("bad_alloc", "RESOURCE_EXHAUSTED"))
+        if is_out or "ResourceExhaustedError" in names:
             raise MemoryError(error_line(exc)) from exc
         raise
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Tensor
 from model_store.engines.artifact.work import Work
-from model_store.engines.golden import check_golden
+from model_store.engines.golden import check_golden, refusal_by
 from model_store.engines.interface import Compile, Engine
 from model_store.engines.open_sizes import open_tile_items
 from model_store.golden_batch import from_golden
@@ -58,7 +57,7 @@ def check(request: Check, engine: Engine) -> Passed:
         tile_items=tiles[0],
         where=f"{request.where} on {engine.name}",
         tolerance=engine.tolerance,
-        error=ModelUnusableError if engine.publishes else ModelRefusedError,
+        error=refusal_by(engine.framework, golden_framework=request.golden_framework),
     )
     calls = _Calls(compile_for, inputs)
     costs = list(calls.costs(tiles))

@@ -9,11 +9,9 @@ from fornada.errors import FornadaError, error_line
 from model_store.engines.catalog import open_for_trial
 from model_store.engines.interface import Engine
 from model_store.engines.trial import check
+from model_store.publishing.description import describe
 from model_store.wall.limits import apply_limits
 from model_store.wall.messages import REQUESTS, Answer, Failed, Request
-
-#: What describes files.
-_ENGINE = "keras"
 
 
 def main() -> None:
@@ -35,10 +33,8 @@ def answered(request: Request) -> Answer:
     try:
         if request.task == "check":
             return check(request, _engine(request.engine))
-        # An engine chooses TensorFlow's threads, before it computes.
-        _engine(_ENGINE)
-        from model_store.publishing.description import describe  # noqa: PLC0415 - OpenVINO's workers lack TensorFlow
-
+        # An engine chooses Keras's backend and its threads, before it computes.
+        _engine(request.engine)
         return describe(request)
     except FornadaError as exc:
         return Failed(error=type(exc).__name__, message=str(exc))

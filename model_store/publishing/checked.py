@@ -1,7 +1,6 @@
 """Publish a model that was loaded or fitted here; every way to publish ends in this check."""
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,12 @@ from fornada.formats.rows import Rows
 from fornada.storage.interface import Content
 from fornada.tensors import InputTensor
 from model_store.engines.artifact.work import estimate
+from model_store.engines.catalog import publishing_engine
 from model_store.engines.golden import predict_items
-from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
 from model_store.engines.trial import trial_tile
 from model_store.manifest import ModelDraft, ModelManifest
+from model_store.publishing.keras_backend import backend_version, compile_predict
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
 from model_store.wall.interface import Wall
@@ -31,8 +31,6 @@ GOLDEN_ITEMS = 32
 _LEAST_GOLDEN_ITEMS = 4
 #: 256 MiB in float32, which every load fetches.
 _MOST_GOLDEN_NUMBERS = 2**26
-#: Computes golden batches.
-_ENGINE = "keras"
 
 
 def publish_checked(
@@ -70,11 +68,12 @@ def publish_checked(
             artifact=str(stored),
             where=where,
             allowed_objects=sorted(models.trust.allowed_objects),
-            engine=_ENGINE,
+            engine=publishing_engine(),
             inputs=draft.inputs,
             outputs=draft.outputs,
             golden_inputs=str(inputs),
             golden_outputs=str(outputs),
+            golden_framework=draft.golden_framework,
         )
         with the_models_fault():
             return wall.check(request)
@@ -107,14 +106,7 @@ def outputs_of(model: Any, items: Rows, *, takes: Sequence[InputTensor], tile_it
     Raises:
         ModelRefusedError: It does not take such items, or an output has no row for each.
     """
-    predict = compile_predict(
-        model,
-        tile_items=tile_items,
-        takes=_of_shapes(takes, items),
-        gives=None,
-        # They pay over many calls, and take four times the weights.
-        constants=False,
-    )
+    predict = compile_predict(model, tile_items=tile_items, takes=_of_shapes(takes, items))
     return predict_items(predict, items, tile_items=tile_items)
 
 
@@ -170,11 +162,11 @@ def _of_shapes(takes: Sequence[InputTensor], items: Rows) -> list[InputTensor]:
 
 
 def packages() -> dict[str, str]:
-    """Versions of the packages that make an artifact, by name."""
-    keras = import_keras()
+    """Versions of the packages that make an artifact and its golden outputs, by name."""
+    backend, backend_is = backend_version()
     return {
         "fornada": fornada.__version__,
-        "keras": keras.__version__,
+        "keras": import_keras().__version__,
         "numpy": np.__version__,
-        "tensorflow": sys.modules["tensorflow"].__version__,
+        backend: backend_is,
     }

@@ -6,7 +6,6 @@ from fornada.memory import release_memory
 from model_store.engines.artifact import activations, compile_state
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
-from model_store.engines.keras_predict import forget_dropped_models
 from model_store.golden_batch import write_golden
 from model_store.publishing.checked import golden_outputs, packages
 from model_store.publishing.golden_items import (
@@ -15,6 +14,7 @@ from model_store.publishing.golden_items import (
     made_up_golden,
     read_arrays,
 )
+from model_store.publishing.keras_backend import forget_dropped_models
 from model_store.publishing.kinds import Loss
 from model_store.publishing.stated import Stated
 from model_store.signature import Signature, read_signature
@@ -37,7 +37,7 @@ def describe(request: Describe) -> Described:
     golden = None if request.golden is None else read_arrays(Path(request.golden))
     stated = Stated(**request.stated)
     named = compile_state.named_alone(artifact, folder, where=where)
-    functions, allowed = activations.tensorflow_functions(), request.allowed_objects
+    functions, allowed = activations.saved_functions(), request.allowed_objects
     model = load_model(named, where=where, allowed_objects=allowed, functions=functions)
     signature = read_signature(model, where)
     takes = stated.inputs_of(signature, where=where)

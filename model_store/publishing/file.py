@@ -14,6 +14,7 @@ from fornada.errors import InputError, UsageError
 from fornada.keys import check_name
 from fornada.storage.interface import Content, content_size_bytes
 from model_store.engines.artifact import activations
+from model_store.engines.catalog import publishing_engine
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked, the_models_fault
 from model_store.publishing.description import GOLDEN_INPUTS, GOLDEN_OUTPUTS
@@ -77,6 +78,7 @@ def publish_file(
             artifact=str(_as_file(artifact, folder)),
             where=where,
             allowed_objects=sorted(models.trust.allowed_objects),
+            engine=publishing_engine(),
             stated=asdict(stated),
             golden=None if golden is None else str(golden.absolute()),
             folder=str(folder),

@@ -15,10 +15,10 @@ from fornada.formats.rows import Rows
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.artifact.compile_state import DROPPED
 from model_store.engines.keras_file import save_model
-from model_store.engines.keras_predict import as_fed
 from model_store.golden_batch import write_golden
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked
+from model_store.publishing.keras_backend import as_fed
 from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 from model_store.wall.limits import WallLimits

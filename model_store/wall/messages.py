@@ -20,6 +20,8 @@ class Describe(Record):
     where: str
     #: As `Trust.allowed_objects`.
     allowed_objects: list[str]
+    #: What loads it, as FORNADA_ENGINE names it.
+    engine: str
     #: What its publisher says about input and output: the fields of `Stated`.
     stated: dict[str, Any]
     #: A `.npy` file of golden items; without it they are generated.
@@ -42,6 +44,8 @@ class Check(Record):
     #: Files of `to_golden`.
     golden_inputs: str
     golden_outputs: str
+    #: As `ModelDraft.golden_framework`.
+    golden_framework: str | None = None
     #: Rows of the calls to make; absent: all that a worker may choose.
     tile_items: int | None = Field(default=None, ge=1)
 

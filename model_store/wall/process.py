@@ -163,6 +163,8 @@ def wall_environ(folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder),
         "LC_ALL": "C.UTF-8",
         "CUDA_VISIBLE_DEVICES": "-1",
+        # A TPU serves one process, the worker.
+        "JAX_PLATFORMS": "cpu",
         # What is freed goes back at once: it does little, and two loads follow each other.
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_THRESHOLD_": "131072",

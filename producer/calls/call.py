@@ -3,12 +3,19 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, Self
 
 from pydantic import ValidationError
 
-from fornada.calls.frames import MAX_CALL_BYTES, AnswerFrame, PredictRequest, request_frame
-from fornada.errors import CallTooLargeError, UsageError
+from fornada.calls.frames import (
+    ANY_ID,
+    MAX_CALL_BYTES,
+    AnswerFrame,
+    PredictRequest,
+    sealed_frame,
+)
+from fornada.errors import CallTooLargeError, UsageError, WaitTimeoutError
 from fornada.formats.items import Array
 from fornada.formats.tensor_file import Column, column_bytes, to_tensor_file
 from fornada.records import JOB_VERSION, ModelPin
@@ -61,6 +68,7 @@ class Call:
         call_id: str,
         timeout_s: float,
         expected: Expected,
+        traceparent: str | None = None,
     ) -> Self:
         """The call of items, a column for each input.
 
@@ -78,6 +86,7 @@ class Call:
             timeout_s=float(timeout_s),
             due_s=time.monotonic() + timeout_s,
             expected=expected,
+            traceparent=traceparent,
         )
 
     def frame(self, *, client: str, now_ms: int, deployment_keys: DeploymentKeys) -> bytes:
@@ -92,28 +101,57 @@ class Call:
             UsageError: A call cannot have such items.
         """
         items = self.items
-        if isinstance(items, bytes):
-            what: dict[str, Any] = {"format": "safetensors"}
-        else:
-            what = {"item_dtype": items.dtype.name, "item_shape": list(items.shape[1:])}
+        kind = None if isinstance(items, bytes) else (items.dtype.name, items.shape[1:])
         try:
-            header = PredictRequest(
-                schema_version=JOB_VERSION,
-                id=self.id,
-                client=client,
-                model=self.pin,
-                item_count=self.item_count,
-                deadline_ms=now_ms + round(self.timeout_s * 1000),
-                **what,
-            )
+            before, between = _header(client, self.pin, self.item_count, kind)
         except ValidationError as exc:
-            kind = "a tensor file" if isinstance(items, bytes) else f"{items.dtype} {items.shape}"
+            what = "a tensor file" if isinstance(items, bytes) else f"{items.dtype} {items.shape}"
             raise UsageError(
-                f"{self.item_count} items as {kind} cannot be sent in a call; submit them as a job"
+                f"{self.item_count} items as {what} cannot be sent in a call; submit them as a job"
             ) from exc
-        return request_frame(
-            header, items, deployment_keys=deployment_keys, traceparent=self.traceparent
+        deadline_ms = now_ms + round(self.timeout_s * 1000)
+        header = b"%b%b%b%d}" % (before, self.id.encode(), between, deadline_ms)
+        return sealed_frame(
+            "call", self.id, header, items, deployment_keys, traceparent=self.traceparent
         )
+
+    def late(self, fact: str) -> WaitTimeoutError:
+        """The error of one that was not answered in time."""
+        return WaitTimeoutError(
+            f"no answer came within {self.timeout_s:g} s, {fact}; check that workers run and keep "
+            "up, raise the timeout, or submit a job"
+        )
+
+
+@lru_cache(maxsize=1024)
+def _header(
+    client: str, pin: ModelPin, item_count: int, kind: tuple[str, tuple[int, ...]] | None
+) -> tuple[bytes, bytes]:
+    """What the header of a call has before its id, and from there to its deadline.
+
+    Args:
+        client: Names the list that the answer goes to.
+        pin: The model.
+        item_count: Items of the call.
+        kind: Dtype and shape of an item; `None` of a tensor file.
+
+    Raises:
+        ValidationError: A call cannot have such items.
+    """
+    what: dict[str, Any] = {"format": "safetensors"}
+    if kind is not None:
+        what = {"item_dtype": kind[0], "item_shape": list(kind[1])}
+    header = PredictRequest(
+        schema_version=JOB_VERSION,
+        id=ANY_ID,
+        client=client,
+        model=pin,
+        item_count=item_count,
+        deadline_ms=0,
+        **what,
+    )
+    before, _, after = header.to_json().partition(ANY_ID.encode())
+    return before, after.removesuffix(b"0}")
 
 
 def _sent(columns: Sequence[Column], takes: Sequence[InputTensor]) -> Array | bytes:

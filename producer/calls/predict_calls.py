@@ -9,9 +9,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import replace
 
 from fornada.calls.frames import AnswerFrame
 from fornada.calls.interface import CallChannel
@@ -20,7 +17,6 @@ from fornada.errors import (
     FornadaError,
     MessageError,
     UsageError,
-    WaitTimeoutError,
 )
 from fornada.formats.tensor_file import Column
 from fornada.logs import get_logger
@@ -31,6 +27,7 @@ from fornada.tracing.interface import NO_TRACES, Traces
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.calls.answers import error_of
 from producer.calls.call import Call, Expected
+from producer.calls.thread_answer import ThreadAnswer
 
 log = get_logger(__name__)
 
@@ -97,15 +94,16 @@ class PredictCalls:
             AnswerNotTrustedError: The answer is not signed with the client's key.
             InputError, ModelError: The worker refused the items or the model.
         """
-        future: Future[AnswerFrame] = Future()
-        call = self._registered(columns, takes, pin, timeout_s, expected=future)
+        expected = ThreadAnswer()
+        call = self._registered(columns, takes, pin, timeout_s, expected=expected)
         try:
             self._send()
-            return future.result(call.timeout_s)
-        except FutureTimeoutError:
-            raise _late(call, self._waiting_fact()) from None
+            answer = expected.result(call.timeout_s)
         finally:
             self.forget(call)
+        if answer is None:
+            raise call.late(self._waiting_fact())
+        return answer
 
     def begin(
         self,
@@ -183,8 +181,15 @@ class PredictCalls:
             # A fork has no threads, and must not collect its parent's answers.
             self._begin()
         call_id = f"{next(self._call_numbers) % _CALL_IDS:032x}"
-        call = Call.of(columns, takes, pin, call_id=call_id, timeout_s=timeout_s, expected=expected)
-        call = replace(call, traceparent=self._traces.traceparent())
+        call = Call.of(
+            columns,
+            takes,
+            pin,
+            call_id=call_id,
+            timeout_s=timeout_s,
+            expected=expected,
+            traceparent=self._traces.traceparent(),
+        )
         with self._lock:
             if self._closed:
                 raise UsageError("the client is closed; create another one")
@@ -266,7 +271,7 @@ class PredictCalls:
             self._next_due_s = min(due_s, default=math.inf)
         fact = self._waiting_fact() if late else ""
         for call in late:
-            self._fail([call.id], _late(call, fact))
+            self._fail([call.id], call.late(fact))
 
     def _take_waiting(self, call_id: str) -> Call | None:
         """Remove a waiting call, for the caller alone to complete; `None` if another thread did."""
@@ -340,10 +345,3 @@ def _running(
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
     return thread
-
-
-def _late(call: Call, fact: str) -> WaitTimeoutError:
-    return WaitTimeoutError(
-        f"no answer came within {call.timeout_s:g} s, {fact}; check that workers run and keep up, "
-        "raise the timeout, or submit a job"
-    )

@@ -13,6 +13,7 @@ from fornada import keys, logs
 from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import MissingExtraError, ModelNotFoundError, NotBetterError, UsageError
 from fornada.settings import Settings
+from model_store.engines.keras_setup import backend_to_take
 from model_store.gates import Gate
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
@@ -228,7 +229,12 @@ def _train(
 
 def _check_installed() -> None:
     """Check that the packages are there, those of the report too, which is written hours later."""
-    missing = [name for name in ("tensorflow", "matplotlib", "jinja2") if find_spec(name) is None]
+    backend = backend_to_take()
+    if backend == "openvino":
+        raise MissingExtraError(
+            "OpenVINO cannot train; install TensorFlow (pip install 'fornada[train]') or JAX"
+        )
+    missing = [name for name in (backend, "matplotlib", "jinja2") if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
             f"training needs {', '.join(missing)}; run: pip install 'fornada[train]'"

@@ -10,8 +10,8 @@ from typing import Any
 from fornada.errors import ModelRefusedError, UsageError, error_line
 from fornada.tensors import InputTensor
 from model_store.engines.keras_file import dump_model, load_model
-from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
+from model_store.publishing.keras_backend import compile_predict
 from model_store.signature import read_signature
 from trainer.data.dataset import Dataset, TargetKind
 from trainer.recipes.catalog import Recipe
@@ -82,7 +82,7 @@ def check_custom_model(
             "publish it with model_store.publish"
         )
     taken = InputTensor(name="items", dtype=dataset.item_dtype, shape=list(dataset.item_shape))
-    compile_predict(loaded, tile_items=1, takes=[taken], gives=None)
+    compile_predict(loaded, tile_items=1, takes=[taken])
     outputs = loaded.output_shape[-1]
     if outputs not in {dataset.output_count, len(dataset.classes)}:
         raise ModelRefusedError(

@@ -2,7 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from fornada.errors import (
     DeviceLostError,
@@ -42,7 +44,8 @@ class Batcher:
         predictor: What computes; called from `streams + calls_ahead` threads.
         takes: The model's inputs.
         gives: Its outputs.
-        max_latency_s: How long a partial tile waits for more rows while a stream is free.
+        max_latency_s: How long a partial tile waits, while a stream is free, for rows that are on
+            their way; without any it goes at once.
         on_computed: Called after each call with its rows, padding excluded and included, and its
             seconds.
         on_lost: Called when the GPU fails every call, which only another process cures.
@@ -70,6 +73,8 @@ class Batcher:
         self._request_count = 0
         #: The last request that waited for company long enough.
         self._last_due = 0
+        #: Blocks whose rows are on their way.
+        self._expecting: set[object] = set()
         self._changed = threading.Condition()
         thread_count = predictor.streams + predictor.calls_ahead
         #: Threads that do not wait for rows: each is in a call, or has not started yet.
@@ -82,6 +87,24 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
+    @contextmanager
+    def expecting(self) -> Iterator[Callable[..., list[Predicted]]]:
+        """Say that rows are on their way, while the block fetches or reads them.
+
+        Yields `predict_groups` for them. They are no longer expected from its call on, or once the
+        block ends.
+        """
+        block = object()
+        with self._changed:
+            self._expecting.add(block)
+        try:
+            yield partial(self.predict_groups, block=block)
+        finally:
+            with self._changed:
+                if block in self._expecting:
+                    self._expecting.remove(block)
+                    self._changed.notify_all()
+
     def predict(self, rows: Rows) -> Predicted:
         """Outputs of `rows`, and why some have none.
 
@@ -90,7 +113,11 @@ class Batcher:
         return self.predict_groups([rows])[0]
 
     def predict_groups(
-        self, groups: Sequence[Rows], *, note_begin: Callable[[float], object] = lambda _at_s: None
+        self,
+        groups: Sequence[Rows],
+        *,
+        note_begin: Callable[[float], object] = lambda _at_s: None,
+        block: object = None,
     ) -> list[Predicted]:
         """The same for rows of several shapes at once, of a model with an input of open sides.
 
@@ -98,6 +125,7 @@ class Batcher:
             groups: Rows of one shape each.
             note_begin: Called once they are predicted, with the monotonic time at which the first
                 went into a call.
+            block: Which expected them.
 
         Raises:
             PredictionError: The model fails on any row, or answers with the wrong shape.
@@ -113,6 +141,7 @@ class Batcher:
             if self._lost is not None:
                 raise self._lost
             requests = [self._added(rows) for rows in groups]
+            self._expecting.discard(block)
             self._changed.notify_all()
         predicted = [request.future.result() for request in requests]
         begun = [request.began_s for request in requests if request.began_s is not None]
@@ -205,7 +234,7 @@ class Batcher:
                     return self._take(shapes)
 
     def _next_shapes(self) -> Shapes | None:
-        """Wait for a full tile, or for company; the shapes of the next tile, if rows are left."""
+        """Wait for a full tile, or for rows on their way; the shapes of the next tile, if any."""
         deadline = time.monotonic() + self._max_latency_s
         while self._queues and not self._closed:
             shapes, oldest = next(iter(self._queues.items()))
@@ -220,7 +249,7 @@ class Batcher:
             if self._busy_count >= self._streams:
                 # No stream is free: waiting for more rows costs nothing.
                 self._changed.wait()
-            elif oldest.requests[0].number <= self._last_due:
+            elif not self._expecting or oldest.requests[0].number <= self._last_due:
                 return shapes
             elif not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
                 # Of several shapes, none waits again.

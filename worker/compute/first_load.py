@@ -185,6 +185,7 @@ class FirstLoads:
                 outputs=manifest.outputs,
                 golden_inputs=self._fetched(manifest.golden.inputs, folder / "inputs"),
                 golden_outputs=self._fetched(manifest.golden.outputs, folder / "outputs"),
+                golden_framework=manifest.golden_framework,
                 tile_items=wanted,
             )
             with self._models.open_wall(limits) as wall:
@@ -216,6 +217,6 @@ def call_bytes_here(engine: str) -> int | None:
     All cores may be in a call, whatever processes there are; the models take the other half.
     `None`: calls are made on a GPU.
     """
-    if find_engine(engine).uses_gpu and visible_gpus(os.environ):
+    if find_engine(engine).uses_gpus() and visible_gpus(os.environ):
         return None
     return granted_memory_bytes() // (2 * granted_cores())

@@ -9,15 +9,13 @@ from typing import Protocol, Self
 from fornada.errors import (
     DeviceMemoryError,
     ModelDeclinedError,
-    ModelRefusedError,
-    ModelUnusableError,
     error_line,
 )
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Tensor
 from fornada.records import ObjectRef
 from model_store.engines.artifact.work import Work
-from model_store.engines.golden import check_golden
+from model_store.engines.golden import check_golden, refusal_by
 from model_store.engines.interface import Engine
 from model_store.engines.open_sizes import OPEN_TILE_ITEMS, open_tile_items
 from model_store.golden_batch import from_golden
@@ -178,7 +176,7 @@ class EnginePredictor:
             tile_items=tile_items,
             where=f"model {manifest} on {engine.name}",
             tolerance=engine.tolerance,
-            error=ModelUnusableError if engine.publishes else ModelRefusedError,
+            error=refusal_by(engine.framework, golden_framework=manifest.golden_framework),
         )
 
     def rows_for(self, item_shapes: Sequence[Sequence[int]]) -> int:

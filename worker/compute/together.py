@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fornada.formats.rows import Rows
-from fornada.jobs.items import Items, Predicted
+from fornada.jobs.items import ItemGroup, Items, Predicted
+from fornada.records import ItemError
 from fornada.tensors import InputTensor, text_of
 
 #: As `Batcher.predict_groups`.
@@ -31,6 +34,27 @@ def predict_together(predict: PredictGroups, callers: Sequence[Items]) -> list[l
         [parts[caller, group.rows.shapes] for group in items.groups]
         for caller, items in enumerate(callers)
     ]
+
+
+def joined(callers: Sequence[Items], item_counts: Sequence[int]) -> Items:
+    """The items of all callers, one after the other, as those of one."""
+    if len(callers) == 1:
+        return callers[0]
+    by_shape: dict[_Shapes, list[tuple[int, ItemGroup]]] = {}
+    errors, first = [], 0
+    for items, item_count in zip(callers, item_counts, strict=True):
+        for group in items.groups:
+            by_shape.setdefault(group.rows.shapes, []).append((first, group))
+        errors += [ItemError(index=first + e.index, reason=e.reason) for e in items.errors]
+        first += item_count
+    groups = [
+        ItemGroup(
+            rows=Rows.joined([group.rows for _, group in alike]),
+            positions=np.concatenate([start + group.positions for start, group in alike]),
+        )
+        for alike in by_shape.values()
+    ]
+    return Items(groups=groups, errors=errors)
 
 
 def call_sizes(

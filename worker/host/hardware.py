@@ -5,7 +5,6 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from fornada.errors import UsageError
@@ -102,12 +101,7 @@ def _own_folders(controller: str) -> Iterator[Path]:
 
 
 def visible_gpus(environ: Mapping[str, str], *, devices: Path = Path("/dev")) -> list[str]:
-    """The GPUs by CUDA's names: those in the environment, else all of the machine's.
-
-    Empty with TensorFlow's CPU build.
-    """
-    if _is_cpu_build():
-        return []
+    """The GPUs by CUDA's names: those in the environment, else all of the machine's."""
     if _GPUS_VARIABLE not in environ:
         numbers = [re.fullmatch(r"nvidia(\d+)", path.name) for path in devices.glob("nvidia*")]
         return sorted((match[1] for match in numbers if match), key=int)
@@ -134,11 +128,3 @@ def gpu_of_each(gpus: Sequence[str], *, processes: int) -> list[dict[str, str]]:
             f"process; ask for {len(gpus)}, or predict on CPUs with {_GPUS_VARIABLE}=-1"
         )
     return [{_GPUS_VARIABLE: gpu} for gpu in gpus[:processes]]
-
-
-def _is_cpu_build() -> bool:
-    try:
-        distribution("tensorflow-cpu")
-    except PackageNotFoundError:
-        return False
-    return True

@@ -18,7 +18,7 @@ from fornada.jobs.store import JobStore
 from fornada.records import JOB_VERSION, ObjectRef, now
 from fornada.settings import Settings
 from worker.compute.model_cache import ModelCache, UsedModel
-from worker.compute.together import call_sizes, predict_together
+from worker.compute.together import PredictGroups, call_sizes, predict_together
 from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
 from worker.shards.blocks import block_items, predict_blocks
@@ -94,6 +94,7 @@ class Computation:
             self._deadlines.within(self._shard_deadline_s),
             self._cpu_time.at_work() as cpu_s,
             self._models.use(attempts[0].manifest.model) as model,
+            model.batcher.expecting() as predict_groups,
         ):
             for attempt in attempts:
                 check_says_what_its_model_says(attempt.manifest, model.manifest)
@@ -106,7 +107,8 @@ class Computation:
             times = {"fetch_s": clock.lap(Stage.FETCH)}
             found = self._in_blocks(attempts, fetched, model, clock, times)
             if found is None:
-                found = self._at_once(attempts, fetched, model, clock, times)
+                predict = partial(predict_groups, note_begin=clock.note_wait)
+                found = self._at_once(attempts, fetched, predict, clock, times)
             times["predict_s"] = clock.waited_s + clock.lap(Stage.PREDICT)
             placed = [each.placed for each in found]
             stored = [
@@ -136,7 +138,7 @@ class Computation:
         self,
         attempts: Sequence[Begun],
         fetched: Sequence[Fetched],
-        model: UsedModel,
+        predict: PredictGroups,
         clock: "_Stopwatch",
         times: dict[str, float],
     ) -> list["_Found"]:
@@ -147,16 +149,13 @@ class Computation:
         ]
         if not all(isinstance(each, Items) for each in fetched):
             times["decode_s"] = clock.lap(Stage.DECODE)
-        predicted = predict_together(
-            partial(model.batcher.predict_groups, note_begin=clock.note_wait),
-            [each.items for each in decoded],
-        )
+        predicted = predict_together(predict, [each.items for each in decoded])
         return [
             _Found(
                 each.items.placed(
                     outputs, gives=attempt.manifest.gives, item_count=attempt.item_count
                 ),
-                call_sizes(each.items, outputs, takes=model.manifest.inputs),
+                call_sizes(each.items, outputs, takes=attempt.manifest.takes),
                 each.orientations_ignored,
             )
             for each, outputs, attempt in zip(decoded, predicted, attempts, strict=True)

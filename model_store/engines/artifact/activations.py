@@ -11,7 +11,7 @@ from typing import Any
 
 from fornada.storage.interface import Content
 from model_store.engines.artifact.archive import read_config, write_with_config
-from model_store.engines.keras_setup import import_tensorflow
+from model_store.engines.keras_setup import import_keras
 
 #: By the name that Keras saves: the functions of TensorFlow that have it, and Keras's activation.
 #: `relu`, `sigmoid`, `tanh` and others are saved as Keras's own.
@@ -65,10 +65,15 @@ def published(artifact: Content, folder: Path) -> Content:
     return folder / "model.keras"
 
 
-def tensorflow_functions() -> dict[str, Any]:
-    """TensorFlow's functions by the names under which Keras saves them."""
-    import_tensorflow()
-    return {name: _tensorflow_function(name) for name in ACTIVATIONS}
+def saved_functions() -> dict[str, Any]:
+    """TensorFlow's functions by the names under which Keras saves them.
+
+    On another backend Keras's activations of the same meaning.
+    """
+    keras = import_keras()
+    if keras.backend.backend() == "tensorflow":
+        return {name: _tensorflow_function(name) for name in ACTIVATIONS}
+    return {name: keras.activations.get(own) for name, (_, own) in ACTIVATIONS.items()}
 
 
 def own_names(model: Any) -> set[str]:

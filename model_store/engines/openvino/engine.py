@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines import golden
 from model_store.engines.artifact.work import estimate
+from model_store.engines.golden import Precision
 from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_setup import call_model, import_keras
@@ -25,18 +26,13 @@ from model_store.engines.refusals import (
     call_text,
     check_output_shapes,
     check_outputs_said,
+    check_width,
     memory_errors,
     prediction_error,
 )
 
-Precision = Literal["float32", "bfloat16"]
-
 #: Sizes of open sides for which OpenVINO keeps prepared parts of a graph.
 _KEPT_SIZES = 256
-
-#: `GOLDEN_TOLERANCE` for bfloat16, whose mantissa has 8 bits: probabilities were seen to differ by
-#: 3e-3, larger outputs by 1 % of the largest.
-BFLOAT16_TOLERANCE = 2e-2
 
 
 def check_precision(precision: Precision) -> None:
@@ -211,10 +207,7 @@ def _space(tensor: OutputTensor, row_count: int) -> Array | None:
 def _check_32_bits(tile: Array) -> None:
     # OpenVINO computes integers in 32 bits, and drops the others.
     if tile.dtype.name in {"uint32", "uint64", "int64"}:
-        limits = np.iinfo(np.int32)
-        low, high = int(tile.min()), int(tile.max())
-        if low < limits.min or high > limits.max:
-            raise ValueError(f"values from {low} to {high} are over 32 bits")
+        check_width(tile, np.int32)
 
 
 def _check_indices(any_outside: Any) -> None:
@@ -240,6 +233,8 @@ def _as_writable(tile: Array) -> Array:
 class OpenVINOEngine:
     """OpenVINO on the CPU; it runs the same artifacts as `KerasEngine`."""
 
+    framework = "openvino"
+
     def __init__(self, *, threads: int, precision: Precision) -> None:
         check_precision(precision)
         self.streams = threads
@@ -248,8 +243,7 @@ class OpenVINOEngine:
         self.call_bytes = None
         self._precision = precision
         self.name = f"openvino {version('openvino')} {precision}"
-        self.publishes = False
-        self.tolerance = golden.GOLDEN_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
+        self.tolerance = golden.tolerance_of(precision)
 
     def forget(self) -> None:
         """Nothing: OpenVINO keeps nothing."""

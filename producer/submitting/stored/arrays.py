@@ -15,7 +15,7 @@ from producer.inputs.stored_images import FoundObject, read_each
 from producer.submitting.shards import Shard, StoredShard
 
 #: Headers that are read in any case: what is wrong with all arrays is wrong with these.
-_READ_ANYWAY = 16
+_READ_ANYWAY = 8
 #: The header of nearly every `.npy` file. Of an item that has as many bytes or more, a size tells
 #: how long the header is, too.
 _HEADER_BYTES = 128

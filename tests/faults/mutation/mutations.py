@@ -821,8 +821,8 @@ MUTATIONS = (
     Mutation(
         name="small-end-overwrites",
         path="fornada/jobs/store.py",
-        old="if self._put_new(key, final.to_json(), is_new=True):",
-        new="self.objects.put(key, final.to_json())\n        if True:",
+        old="if self._put_new(key, text, is_new=True):",
+        new="self.objects.put(key, text)\n        if True:",
         tests=(f"{_SMALL}a_cancel_that_comes_first_stands[conditional]",),
     ),
     Mutation(

@@ -216,9 +216,10 @@ def _extras(target: str) -> set[str]:
     return {extra for source in sources for extra in re.findall(r"--extra (\S+)", _stage(source))}
 
 
-def test_the_producer_and_the_openvino_worker_are_built_without_tensorflow() -> None:
+def test_the_producer_and_workers_on_other_engines_are_built_without_tensorflow() -> None:
     assert {"images", "tables", "traces"} == _extras("producer")
-    assert {"metrics", "openvino", "signing", "tables", "traces"} == _extras("worker-openvino")
+    for engine in ("jax", "openvino"):
+        assert {"metrics", engine, "signing", "tables", "traces"} == _extras(f"worker-{engine}")
 
 
 def test_workers_and_gateways_can_serve_metrics() -> None:

@@ -37,7 +37,7 @@ _SECRET_KEYS = set(re.findall(r"^keep (\w+)", _PREPARE, re.MULTILINE))
 
 def test_manifests_follow_the_schemas_of_kubernetes(rendered: Rendered) -> None:
     overlays = {f"overlays/{name}" for name in ("gpu", "keda", "monitoring")}
-    assert {"base", *overlays, "pools/openvino", "trial"} == set(rendered)
+    assert {"base", *overlays, "pools/jax", "pools/openvino", "trial"} == set(rendered)
     valid: list[Manifest] = []
     for folder, manifests in rendered.items():
         for each in manifests:
@@ -192,7 +192,7 @@ def test_images_are_those_of_the_compose_file(rendered: Rendered) -> None:
         r"^FROM \S+ AS (\S+)", (_ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE
     )
     known |= {f"fornada-{stage}:dev" for stage in stages}
-    # Fornada has no image with TensorFlow for GPUs.
+    # `worker-jax` with JAX for GPUs.
     known.add("fornada-worker-gpu:dev")
 
     for manifests in rendered.values():

@@ -3,14 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import pytest
 
-from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.calls.frames import AnswerFrame, PredictAnswer, RequestFrame, answer_frame
 from fornada.errors import (
     BacklogFullError,
     BrokerError,
@@ -27,6 +26,7 @@ from fornada.records import ModelPin
 from fornada.tensors import InputTensor
 from producer import Client
 from producer.calls.predict_calls import PredictCalls
+from producer.calls.thread_answer import ThreadAnswer
 from producer.testing import in_memory_client
 
 _PIN = ModelPin(name="m", version=1, sha256="a" * 64)
@@ -191,21 +191,21 @@ def test_a_call_that_does_not_get_through_fails_at_once(
     assert (2, 1) == calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10).outputs.shape
 
 
-class _ContestedFuture(Future[Any]):
+class _ContestedAnswer(ThreadAnswer):
     """Gets an answer and an error at the same moment: each waits for the other to arrive."""
 
     def __init__(self) -> None:
         super().__init__()
         self._answered, self._failed = threading.Event(), threading.Event()
 
-    def set_result(self, result: Any) -> None:
+    def set_result(self, answer: AnswerFrame) -> None:
         self._answered.set()
         self._failed.wait(0.5)
-        super().set_result(result)
+        super().set_result(answer)
 
-    def set_exception(self, exception: BaseException | None) -> None:
+    def set_exception(self, error: BaseException) -> None:
         self._answered.wait(0.5)
-        super().set_exception(exception)
+        super().set_exception(error)
         self._failed.set()
 
 
@@ -216,7 +216,7 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
     calls = calls_on(channel)
     channel.loses_replies = True
     with monkeypatch.context() as contested:
-        contested.setattr("producer.calls.predict_calls.Future", _ContestedFuture)
+        contested.setattr("producer.calls.predict_calls.ThreadAnswer", _ContestedAnswer)
         with suppress(BrokerError):
             calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10)
     channel.loses_replies = False

@@ -284,8 +284,9 @@ class _Connection:
 
     def close(self) -> None:
         """End it."""
-        if self._sock is not None:
-            self._sock.close()
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
 
 
 def _head_of(request: Request, user_agent: str) -> bytes:

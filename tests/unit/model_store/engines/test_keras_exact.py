@@ -79,7 +79,7 @@ def artifact() -> bytes:
 @pytest.fixture(scope="module")
 def exact(artifact: bytes) -> dict[int, PredictArray]:
     """The network in float64, compiled for each tile."""
-    model = keras_file.load_model(artifact, where="m", exact=True)
+    model = keras_file.load_model(artifact, where="m", dtype="float64")
     return {tile: _compiled(model, tile, exact=True) for tile in _TILES}
 
 
@@ -111,7 +111,7 @@ def test_float32_is_close_to_it(artifact: bytes, exact: dict[int, PredictArray])
 def test_the_weights_keep_their_values(artifact: bytes) -> None:
     stored = keras_file.load_model(artifact, where="m").get_weights()
 
-    weights = keras_file.load_model(artifact, where="m", exact=True).get_weights()
+    weights = keras_file.load_model(artifact, where="m", dtype="float64").get_weights()
 
     assert {np.dtype(np.float64)} == {array.dtype for array in weights}
     assert all(map(np.array_equal, stored, weights))
@@ -121,7 +121,7 @@ def test_the_weights_keep_their_values(artifact: bytes) -> None:
 def test_mixed_precision_and_float32_inputs_are_computed_in_float64_too(
     build: Callable[[Any], Any], dtype: str
 ) -> None:
-    model = keras_file.load_model(_saved(build), where="m", exact=True)
+    model = keras_file.load_model(_saved(build), where="m", dtype="float64")
     items = np.random.default_rng(1).integers(0, 256, (64, *_SHAPE)).astype(dtype)
 
     found = {
@@ -139,7 +139,7 @@ def test_mixed_precision_and_float32_inputs_are_computed_in_float64_too(
 
 
 def test_a_model_with_an_operation_that_stays_in_float32_is_refused_by_name() -> None:
-    model = keras_file.load_model(_saved(_divided), where="m", exact=True)
+    model = keras_file.load_model(_saved(_divided), where="m", dtype="float64")
 
     with pytest.raises(
         ModelRefusedError, match=r"truediv computes in less than float64; .*without --exact"

@@ -43,7 +43,7 @@ def calls_of(tmp_path: Path) -> Callable[..., list[int]]:
 
         model = EngineModel(compile=lambda _items: predict, work=work)
         engine: Any = SimpleNamespace(
-            name="fake 1", tolerance=1e-4, publishes=True, load=lambda *_, **__: model
+            name="fake 1", tolerance=1e-4, framework=None, load=lambda *_, **__: model
         )
         request = Check(
             artifact=str(tmp_path),

@@ -133,7 +133,7 @@ class _Counting(InMemoryObjectStore):
 
 
 def test_of_many_arrays_those_are_looked_at_whose_sizes_leave_a_doubt() -> None:
-    first = [f"photos/{n:02}.npy" for n in range(16)]
+    first = [f"photos/{n:02}.npy" for n in range(8)]
     for side, odd in ((2, [f"photos/{n}.npy" for n in (20, 21)]), (12, ["photos/22.npy"])):
         objects = _Counting()
         for number in range(40):

@@ -157,12 +157,13 @@ def test_rows_of_several_callers_share_a_tile(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
     # given a predict call under way, and four more callers
-    batcher = new_batcher(max_latency_s=5.0)
+    batcher = new_batcher()
     model.may_go.clear()
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
         assert model.entered.acquire(timeout=60)
         others = [pool.submit(batcher.predict, numbered(n * 100, 2)) for n in range(1, 5)]
+        batcher.until_asked(4)
 
         # when it ends
         model.may_go.set()
@@ -284,10 +285,10 @@ def test_outputs_of_another_shape_or_dtype_are_refused(
 
 
 def test_close_answers_all_requests(model: _Model, new_batcher: Callable[..., Batcher]) -> None:
-    # given a call under way, and a partial tile that waits for more rows
-    batcher = new_batcher(max_latency_s=60.0)
+    # given a call under way, and a partial tile that waits for rows on their way
+    batcher = new_batcher(max_latency_s=600.0)
     model.may_go.clear()
-    with ThreadPoolExecutor(3) as pool:
+    with batcher.real.expecting(), ThreadPoolExecutor(3) as pool:
         running = pool.submit(batcher.predict, numbered(0, TILE))
         assert model.entered.acquire(timeout=60)
         waiting = pool.submit(batcher.predict, numbered(50, 3 * TILE + 1))
@@ -359,6 +360,47 @@ def test_a_partial_tile_waits_for_a_stream_and_more_rows(
         np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=60))
         np.testing.assert_array_equal(answers(numbered(200, 3)), more.result(timeout=60))
     assert 2 == len(model.tiles)
+
+
+def test_a_partial_tile_waits_for_rows_on_their_way(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given rows of a caller, and those of another on their way
+    batcher = new_batcher(streams=2, max_latency_s=600.0)
+    with ThreadPoolExecutor(1) as pool, batcher.real.expecting() as predict_groups:
+        few = pool.submit(batcher.predict, numbered(100, 2))
+        batcher.until_asked(1)
+        assert not model.entered.acquire(timeout=0.05)
+
+        # when these come
+        (predicted,) = predict_groups([Rows(numbered(200, 3))])
+
+        # then they share a tile, and what comes next waits no longer
+        np.testing.assert_array_equal(answers(numbered(200, 3)), predicted.outputs.only)
+        np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=60))
+        assert 1 == len(model.tiles)
+        batcher.predict(numbered(0, 1))
+
+
+def test_a_partial_tile_waits_neither_for_nothing_nor_for_ever(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given nothing on its way
+    patient = new_batcher(max_latency_s=600.0)
+    patient.predict(numbered(0, 1))
+
+    # when the rows on their way do not come
+    with ThreadPoolExecutor(1) as pool:
+        with patient.real.expecting():
+            lone = pool.submit(patient.predict, numbered(0, 2))
+            patient.until_asked(1)
+        np.testing.assert_array_equal(answers(numbered(0, 2)), lone.result(timeout=60))
+
+    # or come late
+    hasty = new_batcher(max_latency_s=0.01)
+    with hasty.real.expecting():
+        np.testing.assert_array_equal(answers(numbered(0, 3)), hasty.predict(numbered(0, 3)))
+    assert 3 == len(model.tiles)
 
 
 def test_a_request_that_fails_in_two_streams_fails_once(

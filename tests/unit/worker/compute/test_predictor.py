@@ -26,7 +26,7 @@ class _Engine:
     tolerance = 0.01
     streams = 2
     calls_ahead = 1
-    publishes = False
+    framework = "fake"
 
     def __init__(self, *, off_by: float, multiplications: int = 3, fits_items: int = 64) -> None:
         self._off_by = np.float32(off_by)

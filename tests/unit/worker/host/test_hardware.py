@@ -105,9 +105,8 @@ def test_a_group_outside_the_mount_is_ignored(groups: Path) -> None:
 
 
 @pytest.fixture
-def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with eleven GPUs, and a TensorFlow that can use them."""
-    monkeypatch.setattr(hardware, "_is_cpu_build", lambda: False)
+def devices(tmp_path: Path) -> Path:
+    """A machine with eleven GPUs."""
     for name in ("nvidiactl", "nvidia-uvm", "null", *(f"nvidia{n}" for n in range(11))):
         (tmp_path / name).touch()
     return tmp_path
@@ -125,12 +124,6 @@ def test_the_environment_says_which(devices: Path, variable: str, expected: list
     environ = {"CUDA_VISIBLE_DEVICES": variable}
 
     assert expected == hardware.visible_gpus(environ, devices=devices)
-
-
-def test_tensorflows_cpu_build_sees_no_gpus(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "_is_cpu_build", lambda: True)
-
-    assert [] == hardware.visible_gpus({}, devices=devices)
 
 
 def test_each_process_has_a_gpu_of_its_own() -> None:

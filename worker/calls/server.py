@@ -20,7 +20,7 @@ from fornada.logs import get_logger
 from fornada.records import ModelPin
 from fornada.repeated import Repeated
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
-from worker.compute.call_answers import answered_calls, read_calls, refusal
+from worker.calls.answers import answered_calls, read_calls, refusal
 from worker.compute.model_cache import ModelCache
 from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
@@ -137,10 +137,13 @@ class PredictServer:
     def _predict(self, calls: Sequence[RequestFrame]) -> list[tuple[RequestFrame, bytes]]:
         """Each call with its answer; all calls are for one model."""
         try:
-            with self._models.use(calls[0].header.model) as model:
+            with (
+                self._models.use(calls[0].header.model) as model,
+                model.batcher.expecting() as predict_groups,
+            ):
                 fitting, others = read_calls(calls, model.manifest, self._keys)
                 began_s = time.monotonic()
-                answered = answered_calls(fitting, model, self._keys)
+                answered = answered_calls(fitting, predict_groups, model.manifest, self._keys)
                 self._events.tell(
                     CallsAnswered(
                         model=calls[0].header.model,

@@ -6,11 +6,10 @@ from fornada.calls.answers import answer_to, check_answer
 from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
 from fornada.errors import FornadaError, InputError, ModelError
 from fornada.formats.items import fixed_bytes
-from fornada.jobs.items import Items, Predicted
+from fornada.jobs.items import Items, Placed
 from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.manifest import ModelManifest
-from worker.compute.model_cache import UsedModel
-from worker.compute.together import predict_together
+from worker.compute.together import PredictGroups, joined
 
 #: A call, and its items.
 Call = tuple[RequestFrame, Items]
@@ -39,35 +38,50 @@ def read_calls(
 
 
 def answered_calls(
-    calls: Sequence[Call], model: UsedModel, deployment_keys: DeploymentKeys
+    calls: Sequence[Call],
+    predict_groups: PredictGroups,
+    manifest: ModelManifest,
+    deployment_keys: DeploymentKeys,
 ) -> list[tuple[RequestFrame, bytes]]:
     """Predict all together; if that fails, each alone, so that none fails for another's rows."""
     if not calls:
         return []
     try:
-        predicted = predict_together(model.batcher.predict_groups, [items for _, items in calls])
-        return [
-            (call, _answer(call, items, outputs, model.manifest, deployment_keys))
-            for (call, items), outputs in zip(calls, predicted, strict=True)
-        ]
+        shares = _predicted(calls, predict_groups, manifest)
     except ModelError as exc:
         if len(calls) == 1:
             return [(calls[0][0], refusal(calls[0][0], exc, deployment_keys))]
-        return [pair for call in calls for pair in answered_calls([call], model, deployment_keys)]
+        return [
+            pair
+            for call in calls
+            for pair in answered_calls([call], predict_groups, manifest, deployment_keys)
+        ]
+    return [
+        (call, _answer(call, share, manifest, deployment_keys))
+        for (call, _), share in zip(calls, shares, strict=True)
+    ]
+
+
+def _predicted(
+    calls: Sequence[Call], predict_groups: PredictGroups, manifest: ModelManifest
+) -> list[Placed]:
+    """The outputs and failed items of each call."""
+    counts = [call.header.item_count for call, _ in calls]
+    items = joined([items for _, items in calls], counts)
+    predicted = predict_groups([group.rows for group in items.groups])
+    return items.placed(predicted, gives=manifest.outputs, item_count=sum(counts)).parts(counts)
 
 
 def _answer(
-    call: RequestFrame,
-    items: Items,
-    predicted: Sequence[Predicted],
-    manifest: ModelManifest,
-    deployment_keys: DeploymentKeys,
+    call: RequestFrame, placed: Placed, manifest: ModelManifest, deployment_keys: DeploymentKeys
 ) -> bytes:
-    gives = manifest.outputs
-    placed = items.placed(predicted, gives=gives, item_count=call.header.item_count)
     try:
         return answer_to(
-            call.header, *placed, gives, model=str(manifest), deployment_keys=deployment_keys
+            call.header,
+            *placed,
+            manifest.outputs,
+            model=str(manifest),
+            deployment_keys=deployment_keys,
         )
     except InputError as exc:
         return refusal(call, exc, deployment_keys)

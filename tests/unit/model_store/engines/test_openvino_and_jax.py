@@ -1,11 +1,14 @@
-"""Models written by TensorFlow, on OpenVINO in another process, since Keras has one backend."""
+"""Models written by TensorFlow, on each other engine in another process: Keras has one backend."""
 
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +18,7 @@ import pytest
 from fornada.errors import ConfigError
 from fornada.tensors import Dtype
 from model_store.engines import keras_file, keras_setup
-from model_store.engines.openvino.engine import BFLOAT16_TOLERANCE
+from model_store.engines.golden import BFLOAT16_TOLERANCE
 
 from ....arrays import compile_predict
 
@@ -126,10 +129,16 @@ def _of_any_size(keras: Any) -> Any:
     )
 
 
-def _unsupported(keras: Any) -> Any:
+def _encoding(keras: Any) -> Any:
     layers = keras.layers
     encode = layers.CategoryEncoding(10, output_mode="multi_hot")
     return keras.Sequential([keras.Input((6,), dtype="int32"), encode, layers.Dense(2)])
+
+
+def _hashing(keras: Any) -> Any:
+    layers = keras.layers
+    hashed = layers.Hashing(10, output_mode="multi_hot", name="hashed")
+    return keras.Sequential([keras.Input((6,), dtype="int32"), hashed, layers.Dense(2)])
 
 
 _MODELS: dict[str, Callable[[Any], Any]] = {
@@ -141,23 +150,66 @@ _MODELS: dict[str, Callable[[Any], Any]] = {
     "scalar": _scalar,
     "of any length": _of_any_length,
     "of any size": _of_any_size,
-    "unsupported": _unsupported,
+    "encoding": _encoding,
+    "hashing": _hashing,
     **{f"{dtype} items": _of_dtype(dtype) for dtype in get_args(Dtype) if dtype != "string"},
 }
-_RUNS = [name for name in _MODELS if name != "unsupported"]
+#: `test_jax` has what JAX must prove in a hurry.
+_JAX = pytest.param("jax", marks=pytest.mark.slow)
+_ENGINES = ("openvino", _JAX)
+#: What an engine lacks.
+_LACKS = {"openvino": {"encoding", "hashing"}, "jax": {"hashing"}}
+_RUNS = [
+    *(("openvino", name) for name in _MODELS if name not in _LACKS["openvino"]),
+    *(
+        pytest.param("jax", name, marks=pytest.mark.slow)
+        for name in _MODELS
+        if name not in _LACKS["jax"]
+    ),
+]
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The answers of `openvino_answers.py` for models that TensorFlow built."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models that TensorFlow built."""
     folder = tmp_path_factory.mktemp("models")
     keras = keras_setup.import_keras()
     keras.utils.set_random_seed(1)
     for name, build in _MODELS.items():
         _write(folder / name, build(keras))
     _write_several(folder / "several", keras)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers_of(models: Path) -> Callable[[str], dict[str, Any]]:
+    """The answers of `engine_answers.py` on an engine."""
+
+    @functools.cache
+    def answers(engine: str) -> dict[str, Any]:
+        if find_spec(engine) is None:
+            pytest.skip(f"{engine} is not installed")
+        return _answers(engine, models)
+
+    return answers
+
+
+@pytest.fixture(params=_ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """One of the engines."""
+    return str(request.param)
+
+
+@pytest.fixture
+def answers(answers_of: Callable[[str], dict[str, Any]], engine: str) -> dict[str, Any]:
+    """The answers of one of the engines."""
+    return answers_of(engine)
+
+
+def _answers(engine: str, folder: Path) -> dict[str, Any]:
+    program = Path(__file__).with_name("engine_answers.py")
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("openvino_answers.py")), str(folder)],
+        [sys.executable, str(program), engine, str(folder)],
         env={**_environ(), "PYTHONPATH": str(_ROOT)},
         capture_output=True,
         text=True,
@@ -210,8 +262,8 @@ def _write(path: Path, model: Any) -> None:
     np.savez(path.with_suffix(".npz"), items=items, outputs=predict(items))
 
 
-@pytest.mark.parametrize("name", _RUNS)
-def test_openvino_gives_what_tensorflow_gives_in_any_batch_for_any_caller(
+@pytest.mark.parametrize(("engine", "name"), _RUNS)
+def test_it_gives_what_tensorflow_gives_in_any_batch_for_any_caller(
     answers: dict[str, Any], name: str
 ) -> None:
     found = answers[name]
@@ -241,20 +293,28 @@ def test_a_size_that_is_too_small_fails_and_leaves_no_garbage(answers: dict[str,
 
 
 def test_neither_tensorflow_nor_telemetry_nor_what_is_not_needed_is_imported(
-    answers: dict[str, Any],
+    answers: dict[str, Any], engine: str
 ) -> None:
     imported = set(answers["imported"])
 
-    assert {"keras", "openvino"} <= imported
+    assert {"keras", engine} <= imported
     of_the_converter = {"openvino_telemetry", "tensorflow"}
-    of_keras = {"PIL", "matplotlib", "requests", "scipy", "sklearn"}
+    of_keras = {"PIL", "matplotlib", "requests", "sklearn"}
     assert set() == (of_the_converter | of_keras) & imported
+    # JAX itself needs it.
+    assert (engine == "jax") == ("scipy" in imported)
 
 
+@pytest.mark.parametrize("engine", [_JAX])
+def test_the_name_states_version_precision_and_device(answers: dict[str, Any]) -> None:
+    assert f"jax {version('jax')} float32 cpu" == answers["name"]
+
+
+@pytest.mark.parametrize("engine", ["openvino"])
 def test_a_layer_that_openvino_lacks_is_named_with_the_engine_that_has_it(
     answers: dict[str, Any],
 ) -> None:
-    refusal = answers["unsupported"]["refused"]
+    refusal = answers["encoding"]["refused"]
 
     assert refusal.startswith(
         "ModelRefusedError: the model does not take int32 [8, 6] on OpenVINO "
@@ -263,12 +323,23 @@ def test_a_layer_that_openvino_lacks_is_named_with_the_engine_that_has_it(
     assert refusal.endswith("or predict it with FORNADA_ENGINE=keras")
 
 
-def test_tiles_and_items_of_another_shape_are_refused(answers: dict[str, Any]) -> None:
+def test_a_layer_that_only_tensorflow_has_is_named_with_the_engine_that_has_it(
+    answers: dict[str, Any], engine: str
+) -> None:
+    assert (
+        "ModelRefusedError: hashing has a layer 'hashed' (Hashing), which Keras has on TensorFlow "
+        f"and not on {engine}; FORNADA_ENGINE=keras predicts it, and publishes it where TensorFlow "
+        "is installed (pip install 'fornada[worker]')" == answers["hashing"]["refused"]
+    )
+
+
+def test_tiles_and_items_of_another_shape_are_refused(answers: dict[str, Any], engine: str) -> None:
     assert answers["wrong tile"].startswith(
         "PredictionError: predict failed on float64 (7, 4, 4): "
     )
     assert answers["wrong shape"].startswith(
-        "ModelRefusedError: the model does not take uint8 [8, 5, 5] on OpenVINO ("
+        "ModelRefusedError: the model does not take uint8 [8, 5, 5] on "
+        f"{'JAX' if engine == 'jax' else 'OpenVINO'} ("
     )
 
 
@@ -280,6 +351,7 @@ def test_bfloat16_is_within_its_tolerance_where_the_cpu_has_it(answers: dict[str
     assert 1e-6 < found["difference"] < BFLOAT16_TOLERANCE
 
 
+@pytest.mark.parametrize("engine", ["openvino"])
 def test_bfloat16_is_refused_on_a_cpu_that_lacks_it(answers: dict[str, Any]) -> None:
     assert answers["no bfloat16"].startswith("ConfigError: this CPU does not compute in bfloat16")
 
@@ -287,8 +359,9 @@ def test_bfloat16_is_refused_on_a_cpu_that_lacks_it(answers: dict[str, Any]) -> 
 def test_a_process_whose_keras_runs_on_tensorflow_is_refused() -> None:
     keras_setup.import_keras()
 
-    with pytest.raises(ConfigError, match="Keras already runs on tensorflow in this process"):
-        keras_setup.import_keras("openvino")
+    for backend in ("jax", "openvino"):
+        with pytest.raises(ConfigError, match="Keras already runs on tensorflow in this process"):
+            keras_setup.import_keras(backend)
 
 
 def test_several_inputs_and_outputs_are_those_of_tensorflow(answers: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
-"""Run models on OpenVINO for `test_openvino`, in a process of their own; JSON on stdout.
+"""Run models on an engine for `test_openvino_and_jax`, in a process of its own; JSON on stdout.
 
-The argument is a folder of models (`NAME.keras`) with items and TensorFlow's outputs (`NAME.npz`).
+The arguments are an engine and a folder of models (`NAME.keras`) with items and TensorFlow's
+outputs (`NAME.npz`).
 """
 
 import json
@@ -16,8 +17,8 @@ from fornada.errors import FornadaError
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines import golden
-from model_store.engines.keras_file import load_model
-from model_store.engines.openvino import engine
+from model_store.engines.catalog import open_engine
+from model_store.engines.interface import Engine
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -27,41 +28,54 @@ _CALLERS = 5
 
 def main() -> None:
     """Print all answers."""
-    folder = Path(sys.argv[1])
-    answers = {path.stem: _of_model(path) for path in sorted(folder.glob("*.keras"))}
-    answers["bfloat16"] = _in_bfloat16(folder / "mlp.keras")
-    answers["wrong tile"] = _refusal(lambda: _predict(folder / "mlp.keras")(np.zeros((7, 4, 4))))
-    answers["wrong shape"] = _refusal(lambda: _predict(folder / "mlp.keras", item_shape=(5, 5)))
-    answers["tokens"] = _of_tokens(folder / "of any length.keras")
-    answers["several"] = _of_several(folder / "several" / "model.keras")
-    answers["text"] = _of_text(folder / "mlp.keras")
-    answers["too small"] = _of_sides(folder / "of any size.keras")
-    answers["no bfloat16"] = _without_bfloat16()
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    on = _Models(open_engine(name, threads=2))
+    alone = _Models(open_engine(name, threads=1))
+    answers = {path.stem: _of_model(path, on, alone) for path in sorted(folder.glob("*.keras"))}
+    answers["bfloat16"] = _in_bfloat16(name, folder / "mlp.keras")
+    answers["wrong tile"] = _refusal(lambda: on.mlp(folder)(np.zeros((7, 4, 4))))
+    answers["wrong shape"] = _refusal(lambda: on.mlp(folder, item_shape=(5, 5)))
+    answers["tokens"] = _of_tokens(folder / "of any length.keras", on)
+    answers["several"] = _of_several(folder / "several" / "model.keras", on)
+    answers["text"] = _of_text(folder / "mlp.keras", on)
+    answers["too small"] = _of_sides(folder / "of any size.keras", on)
+    answers["name"] = on.engine.name
+    if name == "openvino":
+        answers["no bfloat16"] = _without_bfloat16()
     answers["imported"] = sorted(
         {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
     )
     json.dump(answers, sys.stdout)
 
 
-def _predict(
-    path: Path,
-    *,
-    item_shape: Sequence[int | None] = (4, 4),
-    item_dtype: str = "uint8",
-    streams: int = 2,
-    precision: engine.Precision = "float32",
-) -> Predict:
-    model = load_model(path.read_bytes(), where=path.stem, backend="openvino")
-    shape = list(model.output_shape[1:])
-    predict = engine.compile_predict(
-        model,
-        tile_items=_TILE_ITEMS,
-        takes=[InputTensor(name="items", dtype=item_dtype, shape=list(item_shape))],
-        gives=[OutputTensor(name="outputs", shape=shape, kind="tensor")],
-        streams=streams,
-        precision=precision,
-    )
-    return lambda array: predict(Rows(array)).only
+class _Models:
+    """Models of one input and one output on an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def predict(
+        self,
+        path: Path,
+        *,
+        item_shape: Sequence[int | None],
+        item_dtype: str,
+        output_shape: Sequence[int],
+    ) -> Predict:
+        """A predict call, over arrays."""
+        gives = [OutputTensor(name="outputs", shape=list(output_shape), kind="tensor")]
+        takes = [InputTensor(name="items", dtype=item_dtype, shape=list(item_shape))]
+        loaded = self.engine.load(
+            path, where=path.stem, takes=takes, gives=gives, allowed_objects=()
+        )
+        compiled = loaded.compile(_TILE_ITEMS)
+        return lambda array: compiled(Rows(array)).only
+
+    def mlp(self, folder: Path, *, item_shape: Sequence[int] = (4, 4)) -> Predict:
+        """That of the model `mlp`."""
+        return self.predict(
+            folder / "mlp.keras", item_shape=item_shape, item_dtype="uint8", output_shape=[3]
+        )
 
 
 def predict_items(predict: Predict, items: np.ndarray, *, tile_items: int) -> np.ndarray:
@@ -71,25 +85,26 @@ def predict_items(predict: Predict, items: np.ndarray, *, tile_items: int) -> np
     return found.only
 
 
-def _of_model(path: Path) -> dict[str, Any]:
+def _of_model(path: Path, on: _Models, alone: _Models) -> dict[str, Any]:
     with np.load(path.with_suffix(".npz")) as arrays:
         items, expected = arrays["items"], arrays["outputs"]
     # As from a download.
     items.flags.writeable = False
     options = json.loads(path.with_suffix(".json").read_text())
+    options["output_shape"] = expected.shape[1:]
     try:
-        predict = _predict(path, **options)
+        predict = on.predict(path, **options)
     except FornadaError as exc:
         return {"refused": f"{type(exc).__name__}: {exc}"}
     found = predict_items(predict, items, tile_items=_TILE_ITEMS)
     order = np.random.default_rng(1).permutation(len(items))
     shuffled = predict_items(predict, items[order], tile_items=_TILE_ITEMS)
-    in_one = _predict(path, **options, streams=1)
-    alone = predict_items(in_one, items, tile_items=_TILE_ITEMS)
+    in_one = alone.predict(path, **options)
+    of_one = predict_items(in_one, items, tile_items=_TILE_ITEMS)
     return {
         "difference": float(np.max(np.abs(found - expected))),
         "same_in_any_batch": found[order].tobytes() == shuffled.tobytes(),
-        "same_in_one_stream": found.tobytes() == alone.tobytes(),
+        "same_in_one_stream": found.tobytes() == of_one.tobytes(),
         "same_for_many_callers": all(
             found.tobytes() == of_caller.tobytes()
             for some in (predict, in_one)
@@ -98,7 +113,7 @@ def _of_model(path: Path) -> dict[str, Any]:
     }
 
 
-def _of_several(path: Path) -> dict[str, Any]:
+def _of_several(path: Path, on: _Models) -> dict[str, Any]:
     """How far the outputs of a model of several are from TensorFlow's, and their dtypes."""
     with np.load(path.with_suffix(".npz")) as arrays:
         given = dict(arrays)
@@ -111,14 +126,8 @@ def _of_several(path: Path) -> dict[str, Any]:
         for name, array in given.items()
         if name not in {"photo", "words"}
     ]
-    predict = engine.compile_predict(
-        load_model(path.read_bytes(), where="several", backend="openvino"),
-        tile_items=_TILE_ITEMS,
-        takes=takes,
-        gives=gives,
-        streams=2,
-        precision="float32",
-    )
+    loaded = on.engine.load(path, where="several", takes=takes, gives=gives, allowed_objects=())
+    predict = loaded.compile(_TILE_ITEMS)
     items = Rows.of(given, takes)
     found = golden.predict_items(predict, items, tile_items=_TILE_ITEMS).named(gives)
     photo, words = (given[name][:_TILE_ITEMS].copy() for name in ("photo", "words"))
@@ -133,26 +142,25 @@ def _of_several(path: Path) -> dict[str, Any]:
     }
 
 
-def _of_text(path: Path) -> str:
-    loaded = engine.OpenVINOEngine(threads=1, precision="float32")
+def _of_text(path: Path, on: _Models) -> str:
     text = InputTensor(name="text", dtype="string", shape=[])
     return _refusal(
-        lambda: loaded.load(path, where="m:1", takes=[text], gives=[], allowed_objects=())
+        lambda: on.engine.load(path, where="m:1", takes=[text], gives=[], allowed_objects=())
     )
 
 
-def _of_tokens(path: Path) -> dict[str, str]:
+def _of_tokens(path: Path, on: _Models) -> dict[str, str]:
     """What comes of tokens, of which the model has 10."""
-    predict = _predict(path, item_shape=(None,), item_dtype="int64")
+    predict = on.predict(path, item_shape=(None,), item_dtype="int64", output_shape=[2])
     return {
         str(token): _refusal(lambda token=token: predict(np.array([[1, token, 2, 3]])))
         for token in (9, 10, -10, -11, 2**32 + 5)
     }
 
 
-def _of_sides(path: Path) -> list[str]:
+def _of_sides(path: Path, on: _Models) -> list[str]:
     """What comes of images with sides of 1 to 8 pixels."""
-    predict = _predict(path, item_shape=(None, None, 3), item_dtype="float32")
+    predict = on.predict(path, item_shape=(None, None, 3), item_dtype="float32", output_shape=[2])
     return [
         _refusal(lambda side=side: predict(np.ones((2, side, side, 3), np.float32)))
         for side in range(1, 9)
@@ -169,14 +177,14 @@ def _for_many_callers(predict: Predict, items: np.ndarray) -> list[np.ndarray]:
         return [caller.result() for caller in asked]
 
 
-def _in_bfloat16(path: Path) -> dict[str, Any]:
+def _in_bfloat16(name: str, path: Path) -> dict[str, Any]:
     try:
-        engine.check_precision("bfloat16")
+        on = _Models(open_engine(f"{name}-bf16", threads=2))
     except FornadaError as exc:
         return {"refused": str(exc)}
     with np.load(path.with_suffix(".npz")) as arrays:
         items, expected = arrays["items"], arrays["outputs"]
-    found = predict_items(_predict(path, precision="bfloat16"), items, tile_items=_TILE_ITEMS)
+    found = predict_items(on.mlp(path.parent), items, tile_items=_TILE_ITEMS)
     return {"difference": float(np.max(np.abs(found - expected)))}
 
 
@@ -188,7 +196,7 @@ def _without_bfloat16() -> str:
     openvino: Any = sys.modules["openvino"]
     core, openvino.Core = openvino.Core, OldCpu
     try:
-        return _refusal(lambda: engine.check_precision("bfloat16"))
+        return _refusal(lambda: open_engine("openvino-bf16", threads=1))
     finally:
         openvino.Core = core
 
