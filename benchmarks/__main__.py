@@ -20,6 +20,7 @@ from benchmarks.measuring.measurement import Measurement
 from benchmarks.measuring.prepare import prepared
 from benchmarks.measuring.rounds import find_pythons, run_rounds
 from benchmarks.measuring.servers import started_servers
+from benchmarks.photos import workloads as photos
 from benchmarks.registry import ENGINES, Contender, contenders
 from benchmarks.reporting import chart, table
 from benchmarks.reporting.record import record_of
@@ -30,7 +31,7 @@ _CACHE = _FOLDER / ".cache"
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="One round of little work, as a check.")
+@click.option("--quick", is_flag=True, help="One round of little work on one engine, as a check.")
 @click.option("--only", multiple=True, help="A contender by name, repeatable; default: all.")
 @click.option(
     "--workload",
@@ -64,8 +65,11 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sizes = QUICK if quick else FULL
     began = time.monotonic()
-    everyone, left_out = contenders()
+    everyone, left_out = contenders(ENGINES[:1] if quick else ENGINES)
     chosen = _chosen(everyone, only=only, workloads=workloads)
+    if not any(workload in photos.MODELS for one in chosen for workload in one.workloads):
+        # They take minutes to make.
+        sizes = replace(sizes, photos=0)
     with contextlib.ExitStack() as stack:
         if against:
             root = stack.enter_context(commits.checked_out(against, cache=_CACHE))

@@ -31,8 +31,8 @@ from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
+from worker.calls.server import PredictServer
 from worker.compute.artifact_cache import ArtifactCache
-from worker.compute.direct_calls import PredictServer
 from worker.compute.first_load import FirstLoads
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor, Predictor

@@ -34,7 +34,8 @@ log = get_logger(__name__)
 @click.option(
     "--processes",
     type=click.IntRange(1, 256),
-    help="Worker processes; the cores are split between them.  [default: 1, or one for each GPU]",
+    help="Worker processes; the cores are split between them. One predicts on all of them, and "
+    "has each model once.  [default: 1, or one for each GPU]",
 )
 @click.option(
     "--exact",

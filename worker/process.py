@@ -21,6 +21,7 @@ from model_store.safety.trust import names_in
 from worker import app as celery_app
 from worker import assembly, tasks
 from worker.compute.thread_choice import Concurrency
+from worker.host.cpu_time import IdleCores
 from worker.host.device_loss import DeviceLoss
 from worker.host.ending import Ending
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
@@ -52,7 +53,12 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     spans = ShardSpans(open_traces(settings), queue=settings.queue) if settings.traces else None
     events = Events(events.tell, work.hear, *recorder, *([spans.hear] if spans else []))
     shared = assembly.open_shared(settings, threads=threads, events=events, worker=worker)
-    concurrency = Concurrency(settings, engine=shared.engine, events=events)
+    concurrency = Concurrency(
+        settings,
+        engine=shared.engine,
+        idle_share=IdleCores(cores=threads).share,
+        events=events,
+    )
     shared = replace(shared, events=Events(events.tell, concurrency.hear))
     activity = Activity()
     loss = DeviceLoss(activity=activity, end_process=end_process)

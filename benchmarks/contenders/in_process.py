@@ -19,7 +19,7 @@ _BATCH_SIZES = (64, 256, 1024, 4096)
 _LARGE_ITEM_BYTES = 64 * 1024
 _LARGE_BATCH_SIZES = (4, 16, 64)
 #: The trial of each batch size, before the clock starts.
-_TRIAL_S = 0.5
+_TRIAL_S = 0.3
 
 #: An array [items, …] for each input of the model.
 Rows = Sequence[NDArray[Any]]

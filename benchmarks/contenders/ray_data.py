@@ -16,6 +16,7 @@ _BATCH_ROWS = 8192
 #: The job behind the *steady* rate reads each object this often, and only its second half counts:
 #: in the first one the actor loads the model and processes start.
 _STEADY_LAPS = 5
+_LEAST_STEADY_S = 2.0
 
 
 def get(row: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +105,9 @@ def run_table_job(task: Task, *, model_path: Path) -> Done:
         elsewhere = f"steady-{task.output_prefix}"
         _score_table(task.keys * _STEADY_LAPS, elsewhere, model_path=model_path, store=store)
         longer_s = (contract.now() - finished_at) - (finished_at - began_at)
-        figures["steady_rate"] = items * (_STEADY_LAPS - 1) / longer_s
+        # Of little work, both take what starting takes.
+        if longer_s > _LEAST_STEADY_S:
+            figures["steady_rate"] = items * (_STEADY_LAPS - 1) / longer_s
     return Done(items=items, finished_at=finished_at, figures=figures)
 
 

@@ -29,10 +29,15 @@ def describe() -> dict[str, Any]:
     }
 
 
+def cpu_name(machine: dict[str, Any]) -> str:
+    """The processor as people call it: `Intel Xeon`."""
+    name = re.sub(r"\((R|TM)\)|@.*|\b(CPU|Processor)\b", " ", machine["cpu"])
+    return " ".join(name.split())
+
+
 def slug(machine: dict[str, Any]) -> str:
     """The machine as part of a file's name: `intel-xeon-2cores`."""
-    cpu = re.sub(r"\(.*?\)|@.*|\b(cpu|processor)\b", " ", machine["cpu"].lower())
-    words = re.findall(r"[a-z0-9]+", cpu)[:4]
+    words = re.findall(r"[a-z0-9]+", cpu_name(machine).lower())[:4]
     return "-".join([*words, f"{machine['cores']}cores"])
 
 

@@ -35,7 +35,7 @@ def run_rounds(
     failed: dict[str, str] = {}
     for number in range(rounds):
         for contender in _turned(contenders, number):
-            if contender.name in failed:
+            if contender.name in failed or number >= (contender.rounds or rounds):
                 continue
             began = time.monotonic()
             log_path = logs / f"{contender.name}.log"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.measuring.machine import cpu_name
 from benchmarks.reporting.comparison import Row, rate_text, ratio_text, rows_of
 from benchmarks.workloads import WORKLOADS
 
@@ -21,9 +22,9 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 _DPI = 150
 _WIDTH_IN, _COLUMNS = 11.0, 2
 _BAR_IN, _HEAD_IN = 0.235, 0.62
-_TOP_IN, _FOOT_IN = 1.0, 0.62
-#: Of a column's width: its names to the left, its ratios to the right.
-_NAMES, _RATIOS = 0.34, 0.09
+_TOP_IN, _FOOT_IN = 0.72, 0.62
+#: Of a column's width: its names to the left, a margin among them, and its ratios to the right.
+_NAMES, _RATIOS, _MARGIN = 0.34, 0.09, 0.04
 #: To the right of the longest bar, for its figure.
 _ROOM = 1.22
 _PACKAGES = (
@@ -102,11 +103,9 @@ def _height(column: Sequence[Panel]) -> float:
 
 
 def _draw_head(figure: Any, record: dict[str, Any], height: float) -> None:
-    machine = record["machine"]
+    cores, cpu = record["machine"]["cores"], cpu_name(record["machine"])
     day = dt.date.fromisoformat(record["date"][:10])
-    title = (
-        f"Fornada and others on {machine['cpu']}, {machine['cores']} cores, {day.day} {day:%B %Y}"
-    )
+    title = f"Fornada and others on {cores} cores of {cpu}, {day.day} {day:%B %Y}"
     figure.text(0.02, 1 - 0.18 / height, title, fontsize=13, weight="bold", va="top")
     left = 0.02
     for kind, meaning in _MEANING.items():
@@ -117,11 +116,11 @@ def _draw_head(figure: Any, record: dict[str, Any], height: float) -> None:
         written = figure.text(
             left + 0.021, 1 - 0.62 / height, meaning, fontsize=8, va="center", color=_FAINT
         )
-        left += 0.055 + 0.0068 * len(written.get_text())
+        left += 0.05 + 0.0058 * len(written.get_text())
     figure.text(
         0.98,
         1 - 0.62 / height,
-        f"1.9{_TIMES}: Fornada's rate over this one",
+        f"1.9{_TIMES}  Fornada's rate divided by this one",
         fontsize=8,
         va="center",
         ha="right",
@@ -156,7 +155,7 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
                 fontsize=8,
                 color=_FAINT,
             )
-    left = -_NAMES / (1 - _NAMES - _RATIOS) * 0.94
+    left = -(_NAMES - _MARGIN) / (1 - _NAMES - _RATIOS)
     axis.text(left, 1.0, panel.title, transform=_above(axis, 16), fontsize=9.5, weight="bold")
     axis.text(left, 1.0, panel.subtitle, transform=_above(axis, 5), fontsize=7, color=_FAINT)
     axis.tick_params(left=False, bottom=False, labelbottom=False, labelsize=8)

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from benchmarks.measuring.machine import cpu_name
 from benchmarks.reporting.comparison import ratio_text
 
 _ROOT = Path(__file__).parents[2]
@@ -65,7 +66,7 @@ def _chart(path: Path, record: Mapping[str, Any]) -> Iterator[str]:
     machine, day = record["machine"], dt.date.fromisoformat(record["date"][:10])
     link = os.path.relpath(path, PAGE.parent)
     where = (
-        f"{machine['cores']} cores of {machine['cpu']}, {day.day} {day:%B %Y}, medians of "
+        f"{machine['cores']} cores of {cpu_name(machine)}, {day.day} {day:%B %Y}, medians of "
         f"{record['sizes']['rounds']} rounds"
     )
     yield f"![Rates of Fornada and others: {where}]({link.removesuffix('json')}png)"

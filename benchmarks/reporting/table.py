@@ -72,14 +72,14 @@ def _figure(figures: dict[str, Any], name: str, places: int) -> str:
 
 def _starts(record: dict[str, Any]) -> str:
     rows = [["", "cold start s", "memory MiB", "serving MiB"]]
-    for contender in record["contenders"].values():
+    for name, contender in record["contenders"].items():
         # The limits and the store path have no such start.
         if contender["kind"] in {"peer", "fornada"}:
             figures = contender["medians"]
             serving = figures["service_rss_mib"]
             rows.append(
                 [
-                    contender["label"],
+                    name,
                     f"{figures['cold_start_s']:.1f}",
                     f"{figures['rss_mib']:,.0f}",
                     f"{serving:,.0f}" if serving else "",

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.photos import workloads as photos
-from benchmarks.registry import ENGINES
+from benchmarks.registry import ENGINES, PHOTO_ENGINES
 
 #: Medians by contender, as `rounds.medians` gives them.
 Medians = Mapping[str, Mapping[str, Any]]
@@ -61,9 +61,11 @@ def composed_limit(store: float, compute: float) -> float:
 
 def composed_limit_of(medians: Medians, workload: str, engine: str) -> float:
     """The composed limit of the engine, and of plain boto3 or of decoding photographs."""
-    first = "photos-decode" if workload in photos.MODELS else "store-boto3"
+    first, limit = "store-boto3", f"limit-{engine}"
+    if workload in photos.MODELS:
+        first, limit = "photos-decode", f"photos-{limit}"
     alone = photos.ALONE.get(workload, workload)
-    return composed_limit(figure(medians, first, alone), figure(medians, f"limit-{engine}", alone))
+    return composed_limit(figure(medians, first, alone), figure(medians, limit, alone))
 
 
 def fastest(medians: Medians, workload: str, contenders: Sequence[str]) -> float:
@@ -85,7 +87,9 @@ _HTTP = "fastest of LitServe, BentoML, MLServer"
 
 def targets_of(engine: str) -> list[Target]:
     """The targets of Fornada with this engine."""
-    targets = [*_ratios(engine), *_of_photos(engine), *_absolute(engine)]
+    targets = [*_ratios(engine), *_absolute(engine)]
+    if engine in PHOTO_ENGINES:
+        targets += _of_photos(engine)
     return [*targets, *_of_one_engine(engine)] if engine == ENGINES[0] else targets
 
 

@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
@@ -30,6 +31,8 @@ from fornada.tensors import InputTensor
 _REMEDY = "with every worker, then run: fornada jobs retry-failed"
 #: Most files of an archive to read one by one.
 _MOST_SINGLE_READS = 64
+#: Blocks that are decoded while their caller has one.
+_BLOCKS_AHEAD = 2
 
 #: Gives the checked bytes of an object.
 Fetch = Callable[[ObjectRef], bytes]
@@ -62,9 +65,7 @@ class ImageFiles:
         Raises:
             InputError: The model takes no images.
         """
-        column, errors, orientations_ignored = self.column(taken, pool=pool)
-        items = Items.of_columns([column], takes=[taken]).without(errors)
-        return Decoded(items, orientations_ignored)
+        return self._begun(taken, pool).decoded()
 
     def column(
         self, taken: InputTensor, *, pool: DecoderPool | None
@@ -76,16 +77,39 @@ class ImageFiles:
         Raises:
             InputError: The model takes no images.
         """
-        check_image_input(taken, where=self.names[0])
-        rows: Array | None = None
-        if not taken.is_open:
-            # Decoded into their places, so that no image is held twice.
-            rows = np.zeros((len(self.contents), *taken.fixed_shape), taken.numpy_dtype)
+        return self._begun(taken, pool).column()
 
-        def decode(index: int) -> tuple[Array | str | None, bool]:
+    def blocks(
+        self, taken: InputTensor, *, pool: DecoderPool, item_count: int
+    ) -> Iterator[Decoded]:
+        """The items of type `taken`, `item_count` files at a time, which count from 0 in each.
+
+        The threads of the pool decode the next ones while the caller has some, so that no more than
+        a few blocks are in memory.
+
+        Raises:
+            InputError: The model takes no images.
+        """
+        begun: deque[_Decoding] = deque()
+        for first in range(0, len(self.contents), item_count):
+            files = slice(first, first + item_count)
+            block = ImageFiles(contents=self.contents[files], names=self.names[files])
+            begun.append(block._begun(taken, pool))
+            if len(begun) > _BLOCKS_AHEAD:
+                yield begun.popleft().decoded()
+        while begun:
+            yield begun.popleft().decoded()
+
+    def _begun(self, taken: InputTensor, pool: DecoderPool | None) -> "_Decoding":
+        check_image_input(taken, where=self.names[0])
+        # Decoded into their places, so that no image is held twice.
+        shape = None if taken.is_open else (len(self.contents), *taken.fixed_shape)
+        rows = None if shape is None else np.zeros(shape, taken.numpy_dtype)
+
+        def decode(index: int) -> _Found:
             content, where = self.contents[index], self.names[index]
             if isinstance(content, str):
-                return content, False
+                return _Found(content)
             data = bytes(content)
             memory = nullcontext() if pool is None else pool.memory_for(data)
             try:
@@ -94,24 +118,52 @@ class ImageFiles:
                     turned = taken.image is not None and taken.image.exif
                     ignores = not turned and has_ignored_orientation(data)
             except MissingExtraError as exc:
-                return f"{exc} {_REMEDY}", False
+                return _Found(f"{exc} {_REMEDY}")
             except InputError as exc:
-                return str(exc), False
+                return _Found(str(exc))
             if rows is None:
-                return item, ignores
+                return _Found(item, ignores)
             rows[index] = item
-            return None, ignores
+            return _Found(None, ignores)
 
         indices = range(len(self.contents))
-        found = list(map(decode, indices) if pool is None else pool.map(decode, indices))
-        orientations_ignored = sum(ignores for _, ignores in found)
+        found = map(decode, indices) if pool is None else pool.map(decode, indices)
+        return _Decoding(taken=taken, rows=rows, found=found)
+
+
+class _Found(NamedTuple):
+    """What became of a file: its item, nothing where that is in its place, or why it has none."""
+
+    item: Array | str | None
+    ignores_orientation: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Decoding:
+    """Files that are being decoded."""
+
+    taken: InputTensor
+    #: The items, where all have one shape.
+    rows: Array | None
+    #: In the order of the files.
+    found: Iterable[_Found]
+
+    def decoded(self) -> Decoded:
+        column, errors, orientations_ignored = self.column()
+        items = Items.of_columns([column], takes=[self.taken]).without(errors)
+        return Decoded(items, orientations_ignored)
+
+    def column(self) -> tuple[Column, list[ItemError], int]:
+        """Wait for all; as `ImageFiles.column`."""
+        taken, found = self.taken, list(self.found)
+        orientations_ignored = sum(each.ignores_orientation for each in found)
         errors = [
             ItemError(index=index, reason=item[:MAX_REASON_CHARACTERS])
             for index, (item, _) in enumerate(found)
             if isinstance(item, str)
         ]
-        if rows is not None:
-            return rows, errors, orientations_ignored
+        if self.rows is not None:
+            return self.rows, errors, orientations_ignored
         blank = np.zeros([side or 1 for side in taken.shape], taken.numpy_dtype)
         items = [blank if item is None or isinstance(item, str) else item for item, _ in found]
         return items, errors, orientations_ignored

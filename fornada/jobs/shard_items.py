@@ -26,6 +26,9 @@ from fornada.jobs.table_items import fetch_rows
 from fornada.records import ObjectRef
 from fornada.tensors import InputTensor, text_of
 
+#: An array of a shard's items, or their files, not decoded yet.
+Fetched = Items | ImageFiles | TensorsWithFiles
+
 
 def fetch_items(
     manifest: JobManifest,
@@ -33,7 +36,7 @@ def fetch_items(
     *,
     jobs: JobStore,
     on_read: Callable[[int], object] = lambda _size_bytes: None,
-) -> Items | ImageFiles | TensorsWithFiles:
+) -> Fetched:
     """Fetch the items of `shard`: an array of them, or their files, not decoded yet.
 
     Args:
@@ -64,7 +67,7 @@ def fetch_items(
 
 
 def decode_items(
-    fetched: Items | ImageFiles | TensorsWithFiles,
+    fetched: Fetched,
     manifest: JobManifest,
     *,
     pool: DecoderPool | None = None,

@@ -172,7 +172,7 @@ def version_in(folder: str) -> int | None:
 
 
 def model_calibration(sha256: str, where: str) -> str:
-    """The measured tile of an artifact on one engine and kind of machine."""
+    """The rows of an artifact's calls on one engine and kind of machine."""
     return f"{_CALIBRATIONS_PREFIX}{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import re
 import sys
@@ -220,8 +221,17 @@ def _import_on_openvino() -> None:
 
 def _import_on_jax() -> None:
     with imports_blocked(_NOT_FOR_JAX):
-        importlib.import_module("jax")
+        plain_jax()
         _import_without_tensorflow()
+
+
+def plain_jax() -> Any:
+    """The `jax` module, which may compute nothing yet, and has taken no memory."""
+    # By default it takes three quarters of a GPU's memory at once, whoever else uses it.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # It reports each kind of device that it did not find.
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    return importlib.import_module("jax")
 
 
 def _import_without_tensorflow() -> None:

@@ -46,8 +46,8 @@ from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer import Client
 from worker.app import create_app
+from worker.calls.server import PredictServer
 from worker.compute.artifact_cache import ArtifactCache
-from worker.compute.direct_calls import PredictServer
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.service import ShardService

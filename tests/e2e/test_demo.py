@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,25 @@ def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")
+def test_all_of_it_runs_on_jax(tmp_path: Path) -> None:
+    on_jax = {"KERAS_BACKEND": "jax", "FORNADA_ENGINE": "jax"}
+
+    done = _demo(tmp_path, "--dataset", "digits", "--workers", "1", "--json", environ=on_jax)
+
+    assert 0 == done.returncode, done.stderr
+    report = json.loads(done.stdout)
+    assert report["accuracy"] > 0.8
+    bucket = tmp_path / "data" / "s3" / "fornada"
+    manifest = json.loads((bucket / report["artifacts"]["model_manifest"]).read_bytes())
+    assert {"fornada", "jax", "keras", "numpy"} == manifest["packages"].keys()
+    records = (bucket / report["artifacts"]["job_end"]).parent.rglob("*.json")
+    engine = f"jax {version('jax')} float32 cpu".encode()
+    assert any(engine in record.read_bytes() for record in records)
+    assert {} == left_of(tmp_path)
+
+
+@pytest.mark.slow
 def test_a_failure_in_the_middle_is_one_line_that_names_the_logs(tmp_path: Path) -> None:
     done = _demo(tmp_path, "--workers", "1", "--dataset", "fashion_mnist")
 
@@ -102,10 +123,12 @@ def test_an_interrupt_in_the_middle_leaves_nothing_running(
     assert {} == left_of(tmp_path)
 
 
-def _demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _demo(
+    folder: Path, *arguments: str, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         _argv(folder, *arguments),
-        env=_environ(folder),
+        env={**_environ(folder), **(environ or {})},
         capture_output=True,
         text=True,
         check=False,

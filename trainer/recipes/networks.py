@@ -9,7 +9,7 @@ from typing import Any
 
 from fornada.errors import UsageError
 from fornada.tensors import Dtype
-from model_store.engines.keras_setup import import_keras
+from model_store.engines.keras_setup import backend_here, import_keras
 from trainer.data.dataset import UNKNOWN_TOKEN, VOCABULARY_SIZE
 
 #: Axes of a grey image, and of one with channels.
@@ -155,6 +155,21 @@ def adapt(model: Any, items: Any) -> None:
     for layer in model.layers:
         if isinstance(layer, normalization):
             layer.adapt(items)
+
+
+def require_tensorflow(recipe: str) -> None:
+    """Check that Keras runs on TensorFlow in this process.
+
+    Raises:
+        UsageError: It does not; a recipe that looks words up needs it.
+    """
+    backend = backend_here()
+    if backend != "tensorflow":
+        raise UsageError(
+            f"the recipe {recipe} looks words up, which Keras does on TensorFlow and not on "
+            f"{backend}; unset KERAS_BACKEND where TensorFlow is installed (pip install "
+            "'fornada[train]')"
+        )
 
 
 def _over_features(item_shape: Sequence[int], item_dtype: Dtype, outputs: Any, *, name: str) -> Any:

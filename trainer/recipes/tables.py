@@ -6,6 +6,7 @@ from typing import Any
 from fornada.errors import UsageError
 from model_store.engines.keras_setup import import_keras, import_tensorflow
 from trainer.data.dataset import Dataset
+from trainer.recipes.networks import require_tensorflow
 
 #: Texts of a column with a value of their own, the most frequent; the others share one.
 _MOST_TEXTS = 1000
@@ -20,8 +21,9 @@ def table(dataset: Dataset, activation: str | None) -> Any:
     deviation of values. The model takes each column by its name, raw.
 
     Raises:
-        UsageError: Items are not the columns of a table.
+        UsageError: Items are not the columns of a table, or Keras does not run on TensorFlow.
     """
+    require_tensorflow("table")
     columns = dataset.train_items
     if not isinstance(columns, Mapping):
         raise UsageError(

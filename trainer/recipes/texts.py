@@ -8,6 +8,7 @@ from fornada.errors import UsageError
 from fornada.formats.items import Array
 from model_store.engines.keras_setup import import_keras, import_tensorflow
 from trainer.data.dataset import VOCABULARY_SIZE, Dataset
+from trainer.recipes.networks import require_tensorflow
 
 #: Share of the training texts that are read to their end, and the most words of one.
 _WHOLE_TEXTS, _MIN_WORDS, _MAX_WORDS = 0.9, 8, 400
@@ -22,8 +23,9 @@ def texts(dataset: Dataset, activation: str | None) -> Any:
     mask: the mean over the words of an empty text would be NaN.
 
     Raises:
-        UsageError: Items are not texts.
+        UsageError: Items are not texts, or Keras does not run on TensorFlow.
     """
+    require_tensorflow("texts")
     if dataset.item_dtype != "string" or dataset.item_shape:
         raise UsageError(
             f"the network texts takes texts (string []), and the items of {dataset.name} are "

@@ -148,6 +148,10 @@ class Batcher:
         note_begin(min(begun, default=time.monotonic()))
         return predicted
 
+    def rows_for(self, shapes: Shapes) -> int:
+        """Rows of a call of items of these shapes, as of now."""
+        return self._predictor.rows_for(shapes)
+
     def _added(self, rows: Rows) -> Request:
         self._request_count += 1
         request = Request(rows, number=self._request_count)

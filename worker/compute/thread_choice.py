@@ -12,6 +12,9 @@ from model_store.engines.interface import Engine
 _SPARE = 2
 #: Shards after which it may rise.
 _NOTED = 8
+#: The share of the cores that has idled meanwhile, at least: a shard that waits for a core needs no
+#: other beside it.
+_IDLE = 0.1
 #: The most for calls on cores: with more, threads wait for the GIL, not for the store.
 _MOST_ON_CORES = 32
 #: Memory for the inputs in hand, in shards of the largest size that the settings allow.
@@ -27,12 +30,21 @@ class Concurrency:
     Args:
         settings: `worker_threads` fixes the number.
         engine: What the shards are to keep at work.
+        idle_share: The share of the process's cores that idled since it was last called.
         events: Hears when the number rises.
     """
 
-    def __init__(self, settings: Settings, *, engine: Engine, events: Events = SILENT) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        engine: Engine,
+        idle_share: Callable[[], float],
+        events: Events = SILENT,
+    ) -> None:
         self._settings = settings
         self._engine = engine
+        self._idle_share = idle_share
         self._events = events
         self._lock = threading.Lock()
         self._follow: Callable[[int], None] = lambda _threads: None
@@ -55,13 +67,16 @@ class Concurrency:
 
     def _note(self, threads: int, shard: ShardFinished) -> None:
         with self._lock:
+            if not self._noted:
+                # Not what idled while there was nothing to do.
+                self._idle_share()
             self._noted.append((threads, shard))
             if len(self._noted) < _NOTED:
                 return
-            # Loading and busy cores lengthen some waits, and shorten none.
+            # Loading a model lengthens some waits, and shortens none.
             threads, shard = sorted(self._noted, key=lambda noted: noted[0])[_NOTED // 4]
             self._noted.clear()
-            if threads <= self.threads:
+            if self._idle_share() < _IDLE or threads <= self.threads:
                 return
             self.threads = threads
             self._follow(threads)

@@ -3,23 +3,25 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
 from fornada.formats.images import DecoderPool
+from fornada.formats.items import item_size_bytes
 from fornada.formats.tensor_file import Column
-from fornada.jobs.items import Items
+from fornada.jobs.items import Items, Placed
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.shard_files import Decoded
-from fornada.jobs.shard_items import decode_items, fetch_items
+from fornada.jobs.shard_files import ImageFiles
+from fornada.jobs.shard_items import Fetched, decode_items, fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import JOB_VERSION, ObjectRef, now
 from fornada.settings import Settings
-from worker.compute.model_cache import ModelCache
-from worker.compute.together import call_sizes, predict_together
+from worker.compute.model_cache import ModelCache, UsedModel
+from worker.compute.together import PredictGroups, call_sizes, predict_together
 from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines
+from worker.shards.blocks import block_items, predict_blocks
 from worker.shards.isolation import IsolatedProcess, bisect
 from worker.shards.job_check import check_says_what_its_model_says
 from worker.shards.meter import Meter
@@ -98,14 +100,17 @@ class Computation:
                 check_says_what_its_model_says(attempt.manifest, model.manifest)
             clock = _Stopwatch(self._events, attempts)
             meter = self._meter(attempts, cpu_s)
-            decoded, times = self._read(attempts, clock, meter)
-            read = [each.items for each in decoded]
-            predicted = predict_together(partial(predict_groups, note_begin=clock.note_wait), read)
-            placed = [
-                items.placed(outputs, gives=attempt.manifest.gives, item_count=attempt.item_count)
-                for items, outputs, attempt in zip(read, predicted, attempts, strict=True)
+            fetched = [
+                fetch_items(a.manifest, a.spec, jobs=self._jobs, on_read=meter.reader(number))
+                for number, a in enumerate(attempts)
             ]
+            times = {"fetch_s": clock.lap(Stage.FETCH)}
+            found = self._in_blocks(attempts, fetched, model, clock, times)
+            if found is None:
+                predict = partial(predict_groups, note_begin=clock.note_wait)
+                found = self._at_once(attempts, fetched, predict, clock, times)
             times["predict_s"] = clock.waited_s + clock.lap(Stage.PREDICT)
+            placed = [each.placed for each in found]
             stored = [
                 self._put_outputs(attempt, columns)
                 for attempt, (columns, _) in zip(attempts, placed, strict=True)
@@ -117,40 +122,72 @@ class Computation:
                 self._ok(
                     attempt,
                     data=data,
-                    item_errors=errors,
+                    item_errors=each.placed.errors,
                     engine=model.engine,
                     figures=figures,
-                    **call_sizes(each.items, outputs, takes=model.manifest.inputs),
+                    **each.sizes,
                     # Those of the whole bundle.
                     **_recorded(attempt, times, each.orientations_ignored),
                 )
-                for attempt, data, (_, errors), each, outputs, figures in zip(
-                    attempts,
-                    stored,
-                    placed,
-                    decoded,
-                    predicted,
-                    meter.figures(placed, stored),
-                    strict=True,
+                for attempt, data, each, figures in zip(
+                    attempts, stored, found, meter.figures(placed, stored), strict=True
                 )
             ]
 
-    def _read(
-        self, attempts: Sequence[Begun], clock: "_Stopwatch", meter: Meter
-    ) -> tuple[list[Decoded], dict[str, float]]:
-        """The attempts' items, and the seconds of the stages."""
-        fetched = [
-            fetch_items(a.manifest, a.spec, jobs=self._jobs, on_read=meter.reader(number))
-            for number, a in enumerate(attempts)
-        ]
-        times = {"fetch_s": clock.lap(Stage.FETCH)}
+    def _at_once(
+        self,
+        attempts: Sequence[Begun],
+        fetched: Sequence[Fetched],
+        predict: PredictGroups,
+        clock: "_Stopwatch",
+        times: dict[str, float],
+    ) -> list["_Found"]:
+        """Decode and predict all items of the attempts."""
         decoded = [
             decode_items(each, attempt.manifest, pool=self._decoders)
             for each, attempt in zip(fetched, attempts, strict=True)
         ]
         if not all(isinstance(each, Items) for each in fetched):
             times["decode_s"] = clock.lap(Stage.DECODE)
-        return decoded, times
+        predicted = predict_together(predict, [each.items for each in decoded])
+        return [
+            _Found(
+                each.items.placed(
+                    outputs, gives=attempt.manifest.gives, item_count=attempt.item_count
+                ),
+                call_sizes(each.items, outputs, takes=attempt.manifest.takes),
+                each.orientations_ignored,
+            )
+            for each, outputs, attempt in zip(decoded, predicted, attempts, strict=True)
+        ]
+
+    def _in_blocks(
+        self,
+        attempts: Sequence[Begun],
+        fetched: Sequence[Fetched],
+        model: UsedModel,
+        clock: "_Stopwatch",
+        times: dict[str, float],
+    ) -> list["_Found"] | None:
+        """Predict a shard of photographs while it is decoded; `None` if it is none, or small."""
+        files, manifest, pool = fetched[0], attempts[0].manifest, self._decoders
+        if len(attempts) > 1 or pool is None or not isinstance(files, ImageFiles):
+            return None
+        taken = manifest.input
+        if taken.is_open:
+            return None
+        tile_items = model.batcher.rows_for((taken.fixed_shape,))
+        item_count = block_items(tile_items, item_size_bytes(taken.fixed_shape, taken.numpy_dtype))
+        if item_count >= len(files.contents):
+            return None
+        found = predict_blocks(
+            lambda: files.blocks(taken, pool=pool, item_count=item_count),
+            predict=model.batcher.predict_groups,
+            gives=manifest.gives,
+        )
+        times["decode_s"] = clock.lap(Stage.DECODE, took_s=found.decode_s)
+        sizes = {"tile_items": found.tile_items}
+        return [_Found(found.placed, sizes, found.orientations_ignored)]
 
     def _meter(self, attempts: Sequence[Begun], cpu_s: Callable[[], float]) -> Meter:
         return Meter(attempts, cpu_s=cpu_s, price_per_cpu_hour=self._price_per_cpu_hour)
@@ -210,6 +247,15 @@ class Computation:
         )
 
 
+class _Found(NamedTuple):
+    """What an attempt's items gave."""
+
+    placed: Placed
+    #: As `call_sizes`.
+    sizes: dict[str, Any]
+    orientations_ignored: int
+
+
 def _recorded(
     attempt: Begun, times: Mapping[str, float], orientations_ignored: int
 ) -> dict[str, float | int | None]:
@@ -234,9 +280,16 @@ class _Stopwatch:
         """Note that they waited for a call since the last lap."""
         self.waited_s = self.lap(Stage.WAIT, until_s=until_s)
 
-    def lap(self, stage: Stage, *, until_s: float | None = None) -> float:
-        """Seconds since the last lap, which `stage` took; it ended now, or at `until_s`."""
+    def lap(
+        self, stage: Stage, *, until_s: float | None = None, took_s: float | None = None
+    ) -> float:
+        """Seconds since the last lap, which `stage` took; it ended now, or at `until_s`.
+
+        Of stages that overlap, one counts for `took_s`, and the next for the rest.
+        """
         now_s = time.monotonic()
+        if took_s is not None:
+            until_s = self._last_s + took_s
         last_s, self._last_s = self._last_s, until_s or now_s
         duration_s = self._last_s - last_s
         self._events.tell(

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from model_store.engines.keras_setup import import_keras
+from model_store.engines.keras_setup import import_keras, plain_jax
 
 Platform = Literal["cpu", "gpu", "tpu"]
 
-#: By default JAX takes three quarters of a GPU's memory at once, whoever else uses it.
-_PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
 #: The threads that share the work of a call on the CPU, read once, when JAX begins.
 _THREADS = "NPROC"
 
@@ -18,14 +16,7 @@ _THREADS = "NPROC"
 def import_jax() -> Any:
     """The `jax` module, with Keras on it; see `import_keras`."""
     import_keras("jax")
-    return _jax()
-
-
-def _jax() -> Any:
-    os.environ.setdefault(_PREALLOCATE, "false")
-    import jax  # noqa: PLC0415 - it takes a second, and only this engine's workers need it
-
-    return jax
+    return plain_jax()
 
 
 def set_up_to_predict() -> Any:
@@ -37,7 +28,7 @@ def set_up_to_predict() -> Any:
         The `jax` module.
     """
     # Importing Keras begins to compute.
-    jax = _jax()
+    jax = plain_jax()
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # noqa: FBT003 - JAX's signature
     with _one_thread():
         jax.devices()

@@ -12,6 +12,7 @@ _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
 _CENSUS = "tests/unit/fornada/jobs/test_census.py::test_"
 _SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _POOL = "tests/unit/fornada/formats/test_decoder_pool.py::test_"
+_BLOCKS = "tests/unit/worker/shards/test_blocks.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _STORE_ANSWERS = "tests/integration/fornada/test_store_answers.py::test_"
 _STORE_OVER_TLS = "tests/integration/fornada/test_store_over_tls.py::test_"
@@ -1010,9 +1011,25 @@ MUTATIONS = (
     Mutation(
         name="undecodable-files-are-black",
         path="fornada/jobs/shard_files.py",
-        old="            except InputError as exc:\n                return str(exc), False\n",
-        new="            except InputError:\n                return None, False\n",
+        old="            except InputError as exc:\n                return _Found(str(exc))\n",
+        new="            except InputError:\n                return _Found(None)\n",
         tests=(f"{_FILES}files_of_an_archive_are_its_items_in_order[False]", _MACHINE),
+    ),
+    Mutation(
+        name="blocks-number-their-failed-photographs-from-0",
+        path="worker/shards/blocks.py",
+        old="ItemError(index=first + error.index, reason=error.reason)",
+        new="error",
+        tests=(
+            f"{_BLOCKS}blocks_give_what_the_whole_shard_gives_and_a_broken_photograph_fails_alone",
+        ),
+    ),
+    Mutation(
+        name="all-blocks-decoded-at-once",
+        path="fornada/jobs/shard_files.py",
+        old="if len(begun) > _BLOCKS_AHEAD:",
+        new="if len(begun) > len(self.contents):",
+        tests=(f"{_BLOCKS}a_few_blocks_are_in_memory_however_slow_the_model_is",),
     ),
     Mutation(
         name="decoders-take-any-memory",

@@ -1,7 +1,8 @@
-"""Workers on Keras and OpenVINO: the model's own bytes, from the queue to the results."""
+"""Workers on each engine: the model's own bytes, from the queue to the results."""
 
 from collections.abc import Callable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,21 @@ def test_a_jobs_bytes_are_those_of_the_model_in_this_process(
     assert (300, 0) == (job.status().items_ok, job.status().items_failed)
 
 
+_BACKENDS = [
+    pytest.param(
+        backend,
+        marks=pytest.mark.skipif(find_spec(backend) is None, reason=f"{backend} is missing"),
+    )
+    for backend in ("jax", "openvino")
+]
+
+
 @pytest.mark.slow
-def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
-    deploy: Callable[..., Any], images: np.ndarray
+@pytest.mark.parametrize("engine", _BACKENDS)
+def test_a_worker_without_tensorflow_predicts_the_same_artifact(
+    deploy: Callable[..., Any], images: np.ndarray, engine: str
 ) -> None:
-    deployment, start = deploy(engine="openvino")
+    deployment, start = deploy(engine=engine)
     start()
 
     job = deployment.client.submit(images, model="m", items_per_shard=100)
@@ -41,9 +52,36 @@ def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
     )
     outcome = JobStore(objects=deployment.objects).outcome(job.id, 0)
     assert outcome is not None
-    assert f"openvino {version('openvino')} float32" == outcome.engine
+    device = " cpu" if engine == "jax" else ""
+    assert f"{engine} {version(engine)} float32{device}" == outcome.engine
     (pid,) = deployment.worker_pids()
     assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", _BACKENDS)
+def test_what_is_published_without_tensorflow_says_so_and_is_predicted_with_it(
+    deploy: Callable[..., Any], images: np.ndarray, backend: str
+) -> None:
+    deployment, start = deploy(engine="keras")
+    (deployment.folder / "m.keras").write_bytes(deployment.model.artifact)
+
+    # When
+    done = deployment.run(
+        "models",
+        "publish",
+        str(deployment.folder / "m.keras"),
+        "--name",
+        "n",
+        KERAS_BACKEND=backend,
+    )
+    assert 0 == done.returncode, done.stderr
+    start()
+    job = deployment.client.submit(images, model="n", items_per_shard=100)
+
+    # Then
+    assert {"fornada", "keras", "numpy", backend} == deployment.models.resolve("n").packages.keys()
+    assert deployment.is_right(job, images)
 
 
 @pytest.mark.slow

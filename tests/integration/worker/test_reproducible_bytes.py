@@ -26,7 +26,12 @@ _TRAINED = {"mlp", "cnn"}
 _END_WITHIN_S = 1500.0
 #: Cores that predict may use, in one process and in another.
 _THREADS = ("1", "4")
-_PACKAGES = {"keras": "tensorflow", "keras-exact": "tensorflow", "openvino": "openvino"}
+_PACKAGES = {
+    "keras": "tensorflow",
+    "keras-exact": "tensorflow",
+    "jax": "jax",
+    "openvino": "openvino",
+}
 
 
 def _mlp(keras: Any) -> Any:

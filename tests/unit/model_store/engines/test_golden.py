@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.errors import ModelRefusedError
+from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.rows import Rows
 from model_store.engines import golden
 
@@ -83,3 +83,9 @@ def test_a_golden_batch_of_one_number_an_item_is_one_column() -> None:
     )
 
     assert 0.0 == difference
+
+
+def test_other_outputs_are_the_models_fault_only_on_what_made_its_golden_batch() -> None:
+    assert ModelUnusableError is golden.refusal_by("jax", golden_framework="jax")
+    assert ModelRefusedError is golden.refusal_by("jax", golden_framework="tensorflow")
+    assert ModelRefusedError is golden.refusal_by("openvino", golden_framework=None)

@@ -154,10 +154,19 @@ _MODELS: dict[str, Callable[[Any], Any]] = {
     "hashing": _hashing,
     **{f"{dtype} items": _of_dtype(dtype) for dtype in get_args(Dtype) if dtype != "string"},
 }
-_ENGINES = ("openvino", "jax")
+#: `test_jax` has what JAX must prove in a hurry.
+_JAX = pytest.param("jax", marks=pytest.mark.slow)
+_ENGINES = ("openvino", _JAX)
 #: What an engine lacks.
 _LACKS = {"openvino": {"encoding", "hashing"}, "jax": {"hashing"}}
-_RUNS = [(engine, name) for engine in _ENGINES for name in _MODELS if name not in _LACKS[engine]]
+_RUNS = [
+    *(("openvino", name) for name in _MODELS if name not in _LACKS["openvino"]),
+    *(
+        pytest.param("jax", name, marks=pytest.mark.slow)
+        for name in _MODELS
+        if name not in _LACKS["jax"]
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +305,7 @@ def test_neither_tensorflow_nor_telemetry_nor_what_is_not_needed_is_imported(
     assert (engine == "jax") == ("scipy" in imported)
 
 
-@pytest.mark.parametrize("engine", ["jax"])
+@pytest.mark.parametrize("engine", [_JAX])
 def test_the_name_states_version_precision_and_device(answers: dict[str, Any]) -> None:
     assert f"jax {version('jax')} float32 cpu" == answers["name"]
 
@@ -350,7 +359,7 @@ def test_bfloat16_is_refused_on_a_cpu_that_lacks_it(answers: dict[str, Any]) -> 
 def test_a_process_whose_keras_runs_on_tensorflow_is_refused() -> None:
     keras_setup.import_keras()
 
-    for backend in _ENGINES:
+    for backend in ("jax", "openvino"):
         with pytest.raises(ConfigError, match="Keras already runs on tensorflow in this process"):
             keras_setup.import_keras(backend)
 

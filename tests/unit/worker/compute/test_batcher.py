@@ -373,10 +373,10 @@ def test_a_partial_tile_waits_for_rows_on_their_way(
         assert not model.entered.acquire(timeout=0.05)
 
         # when these come
-        ((outputs, _),) = predict_groups([Rows(numbered(200, 3))])
+        (predicted,) = predict_groups([Rows(numbered(200, 3))])
 
         # then they share a tile, and what comes next waits no longer
-        np.testing.assert_array_equal(answers(numbered(200, 3)), outputs.only)
+        np.testing.assert_array_equal(answers(numbered(200, 3)), predicted.outputs.only)
         np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=60))
         assert 1 == len(model.tiles)
         batcher.predict(numbered(0, 1))

@@ -57,11 +57,22 @@ def test_the_number_rises_when_most_shards_wait_longer_and_never_falls() -> None
     # given a process that follows
     told: list[int] = []
     heard: list[Event] = []
-    concurrency = Concurrency(Settings(), engine=_CORES, events=Events(heard.append))
+    idle: list[float] = []
+    concurrency = Concurrency(
+        Settings(), engine=_CORES, idle_share=idle.pop, events=Events(heard.append)
+    )
     concurrency.follow(told.append)
 
-    # when two of eight are disturbed, and then six of eight wait, and then none
-    for waits in ([0.01] * 6 + [9.0] * 2, [0.01] * 2 + [0.09] * 6, [0.01] * 8):
+    # when two of eight are disturbed, then six wait: for a core, for the store; and then none
+    most = [0.01] * 2 + [0.09] * 6
+    for share, waits in (
+        (0.5, [0.01] * 6 + [9.0] * 2),
+        (0.05, most),
+        (0.5, most),
+        (0.5, [0.01] * 8),
+    ):
+        # What idled before the first shard does not count.
+        idle += [share, 1.0]
         for store_s in waits:
             concurrency.hear(_shard(store_s=store_s))
 
@@ -78,7 +89,7 @@ def test_the_number_rises_when_most_shards_wait_longer_and_never_falls() -> None
 
 def test_a_setting_holds() -> None:
     told: list[int] = []
-    concurrency = Concurrency(Settings(worker_threads=1), engine=_CORES)
+    concurrency = Concurrency(Settings(worker_threads=1), engine=_CORES, idle_share=lambda: 1.0)
     concurrency.follow(told.append)
 
     for _ in range(20):

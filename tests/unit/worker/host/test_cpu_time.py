@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from worker.host.cpu_time import CpuTime, process_cpu_s
+from worker.host.cpu_time import CpuTime, IdleCores, process_cpu_s
 
 
 class _Clock:
@@ -50,3 +50,14 @@ def test_threads_and_ended_processes_count() -> None:
     subprocess.run([sys.executable, "-I", "-c", burn], check=True)
 
     assert process_cpu_s() - began_s >= 0.2 + time.process_time() - own_s - 0.01
+
+
+def test_cores_that_the_process_uses_do_not_idle() -> None:
+    began_s, idle = time.monotonic(), IdleCores(cores=1)
+    used_s = time.thread_time() + 0.05
+    while time.thread_time() < used_s:
+        pass
+
+    share = idle.share()
+
+    assert 0.0 <= share <= 1 - 0.05 / (time.monotonic() - began_s)

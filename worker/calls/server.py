@@ -20,7 +20,7 @@ from fornada.logs import get_logger
 from fornada.records import ModelPin
 from fornada.repeated import Repeated
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
-from worker.compute.call_answers import answered_calls, read_calls, refusal
+from worker.calls.answers import answered_calls, read_calls, refusal
 from worker.compute.model_cache import ModelCache
 from worker.host.cpu_time import CpuTime
 from worker.host.deadlines import Deadlines

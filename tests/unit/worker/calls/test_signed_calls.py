@@ -13,7 +13,7 @@ from fornada.calls.frames import AnswerFrame
 from fornada.errors import AnswerNotTrustedError, InputError
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.calls.predict_calls import PredictCalls
-from worker.compute.direct_calls import PredictServer
+from worker.calls.server import PredictServer
 from worker.host.deadlines import Deadlines
 
 pytestmark = pytest.mark.parametrize("world", [True], indirect=True, ids=[""])

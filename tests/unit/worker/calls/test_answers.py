@@ -12,7 +12,7 @@ from fornada.formats.rows import Rows
 from fornada.jobs.items import Predicted
 from fornada.records import ModelPin
 from fornada.trust.deployment_keys import NO_KEYS
-from worker.compute.call_answers import answered_calls, read_calls
+from worker.calls.answers import answered_calls, read_calls
 
 from ....arrays import giving, taking
 

@@ -1,0 +1,125 @@
+"""Make and run models on JAX for `test_jax`, in a process of its own; JSON on stdout."""
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fornada.errors import FornadaError
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, OutputTensor
+from model_store.engines.catalog import open_engine, publishing_engine
+from model_store.engines.interface import Engine, Predict
+from model_store.engines.keras_file import save_model
+from model_store.engines.keras_setup import import_keras
+from model_store.publishing.checked import packages
+from model_store.scratch import scratch_folder
+
+_ROWS = 64
+_PIXELS = InputTensor(name="pixels", dtype="uint8", shape=[28, 28])
+_TOKENS = InputTensor(name="tokens", dtype="int64", shape=[4])
+
+
+def main() -> None:
+    """Print all answers."""
+    before = dict(os.environ)
+    engine = open_engine("jax", threads=2)
+    after = dict(os.environ)
+    keras = import_keras()
+    answers: dict[str, Any] = {
+        "name": engine.name,
+        "set for the start alone": {
+            name: (before.get(name), after.get(name)) for name in ("KERAS_BACKEND", "NPROC")
+        },
+        "publishing engine": publishing_engine(),
+        "packages": packages(),
+        **_of_images(engine, keras),
+        **_of_tokens(engine, keras),
+    }
+    loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
+    json.dump({**answers, "imported": sorted(loaded)}, sys.stdout)
+
+
+def _of_images(engine: Engine, keras: Any) -> dict[str, Any]:
+    layers = keras.layers
+    pixels = keras.Input((28, 28), dtype="uint8")
+    hidden = layers.Dense(2048, activation="relu")(layers.Flatten()(layers.Rescaling(0.01)(pixels)))
+    # An output that is the input, as it was given.
+    model = keras.Model(pixels, [layers.Dense(3)(hidden), layers.Identity()(pixels)])
+    gives = [
+        OutputTensor(name="numbers", shape=[3], kind="values"),
+        OutputTensor(name="pixels", dtype="uint8", shape=[28, 28], kind="tensor"),
+    ]
+    predict = _compiled(engine, model, _PIXELS, gives)
+    rng = np.random.default_rng(1)
+    items, others = rng.integers(0, 256, (2, _ROWS, 28, 28), np.uint8)
+    numbers, same = predict(Rows(items)).arrays
+    kept = numbers.tobytes(), same.tobytes()
+    predict(Rows(others))
+    wanted = np.asarray(model(items)[0])
+    return {
+        "difference": float(np.abs(numbers - wanted).max() / np.abs(wanted).max()),
+        "same again after another call": kept == (numbers.tobytes(), same.tobytes())
+        and np.array_equal(items, same),
+        **_ticks(lambda: predict(Rows(items))),
+    }
+
+
+def _ticks(call: Any) -> dict[str, int]:
+    """CPU time of this thread, and of all others that are there before and after."""
+    before = _ticks_by_thread()
+    end_s = time.thread_time() + 0.25
+    while time.thread_time() < end_s:
+        call()
+    spent = {
+        thread: ticks - before[thread]
+        for thread, ticks in _ticks_by_thread().items()
+        if thread in before
+    }
+    own = spent.pop(str(threading.get_native_id()))
+    return {"ticks of the caller": own, "ticks of others": sum(spent.values())}
+
+
+def _ticks_by_thread() -> dict[str, int]:
+    found = {}
+    for folder in Path("/proc/self/task").iterdir():
+        # After the name, which may have spaces.
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        found[folder.name] = int(fields[11]) + int(fields[12])
+    return found
+
+
+def _of_tokens(engine: Engine, keras: Any) -> dict[str, str]:
+    tokens = keras.Input((4,), dtype="int64")
+    found = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(10, 2)(tokens))
+    gives = [OutputTensor(name="means", shape=[2], kind="values")]
+    predict = _compiled(engine, keras.Model(tokens, found), _TOKENS, gives)
+
+    def refusal(token: int) -> str:
+        items = np.ones((_ROWS, 4), np.int64)
+        items[5, 2] = token
+        try:
+            predict(Rows(items))
+        except FornadaError as exc:
+            return f"{type(exc).__name__}: {exc}"
+        return "nothing was raised"
+
+    return {"token 10": refusal(10), "token 2**32": refusal(2**32)}
+
+
+def _compiled(engine: Engine, model: Any, taken: InputTensor, gives: list[OutputTensor]) -> Predict:
+    with scratch_folder() as folder:
+        save_model(model, folder / "m.keras")
+        loaded = engine.load(
+            folder / "m.keras", where="m", takes=[taken], gives=gives, allowed_objects=()
+        )
+    return loaded.compile(_ROWS)
+
+
+if __name__ == "__main__":
+    main()

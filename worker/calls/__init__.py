@@ -1,0 +1,1 @@
+"""Calls of `client.predict`: taken from Redis, predicted together, answered."""
