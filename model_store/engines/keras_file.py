@@ -97,7 +97,10 @@ def load_model(
         if dtype is not None:
             config = computing_in(config, dtype)
         with scope, _layers_raise_anything(keras, where, used):
-            return _loaded(keras, checked, config, where)
+            model = _loaded(keras, checked, config, where)
+            if used == "jax":
+                building.make_axes_hashable(keras, model)
+            return model
 
 
 def _loaded(keras: Any, checked: CheckedArtifact, config: Any, where: str) -> Any:

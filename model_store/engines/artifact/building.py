@@ -98,6 +98,17 @@ def output_shapes(model: Any) -> Iterator[tuple[Any, tuple[int | None, ...]]]:
                 yield operation, tuple(output.shape)
 
 
+def make_axes_hashable(keras: Any, model: Any) -> None:
+    """Have operations such as `keras.ops.norm` name their axes as JAX takes them.
+
+    Keras keeps them in lists, which it passes on as they are, and JAX takes tuples alone.
+    """
+    for operation, _ in output_shapes(model):
+        is_layer = isinstance(operation, keras.Layer)
+        if not is_layer and isinstance(getattr(operation, "axis", None), list):
+            operation.axis = tuple(operation.axis)
+
+
 @contextlib.contextmanager
 def _without_weights(keras: Any) -> Iterator[list[Any]]:
     """A scope in which layers get no weights; the list of those that they ask for."""
