@@ -12,8 +12,10 @@ import pytest
 
 from fornada.errors import DeviceLostError, DeviceMemoryError, ModelDeclinedError
 from fornada.formats.rows import Rows
-from fornada.jobs.items import Predicted
+from fornada.jobs.items import Items, Predicted
 from worker.compute.batcher import Batcher
+from worker.compute.together import call_sizes
+from worker.shards import isolated
 
 from ....arrays import giving, taking
 from ....lanes import LaneDevice, SmallDevice, sums_and_rows
@@ -239,3 +241,16 @@ def test_memory_of_tiles_is_filled_anew_and_what_only_fills_it_is_blank(
         np.testing.assert_array_equal(rows, _predicted(batcher.predict(Rows(rows))))
         assert not given[-1][count:].any()
     assert [8, 4, 8, 4] == [len(tile) for tile in given]
+
+
+def test_an_isolated_process_halves_calls_too_and_names_their_rows() -> None:
+    # given a shard in a process of its own, on a device that takes 2 rows
+    shard, takes = object.__new__(isolated._Shard), taking([2])
+    shard._predictor = _Predictor(SmallDevice(fits_items=2).predict)
+    shard._manifest = SimpleNamespace(takes=takes)
+    items = Items.of_columns([numbered(5)], takes=takes)
+
+    predicted = shard._predicted(items)
+
+    assert {2.0} == set(predicted[0].outputs.only[:, 1].tolist())
+    assert {"tile_items": 2} == call_sizes(items, predicted, takes=takes)
