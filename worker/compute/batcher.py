@@ -16,8 +16,7 @@ from fornada.formats.rows import Rows
 from fornada.jobs.items import Predicted
 from fornada.tensors import InputTensor, OutputTensor
 from worker.compute.predictor import Predictor
-from worker.compute.tile_calls import Result, TileCalls
-from worker.compute.tile_memory import TileMemory
+from worker.compute.tile_calls import Result, TileCalls, TileMemory
 from worker.compute.tile_queue import Part, Request, Tile, TileQueue
 
 #: The shape of an item in each input.

@@ -6,15 +6,50 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from fornada.errors import DeviceLostError, DeviceMemoryError, PredictionError
+from fornada.formats.items import Array
 from fornada.formats.rows import Rows, tile_of
 from fornada.jobs.items import Predicted
 from fornada.tensors import InputTensor, OutputTensor, takes, text_of
 from worker.compute.halving import predict_halves
-from worker.compute.tile_memory import TileMemory
 from worker.compute.tile_queue import Part, Tile
 
 #: What the model gives for a part, or why its caller fails.
 Result = Predicted | Exception
+
+
+class TileMemory:
+    """Puts rows of several callers together, always in the same memory.
+
+    New memory of megabytes costs more than the copy: the kernel clears each page of it.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: list[Array] = []
+
+    def tile_of(self, parts: Sequence[Rows], row_count: int) -> Rows:
+        """As `fornada.formats.rows.tile_of`, in memory that holds until the next call."""
+        first = parts[0]
+        if len(parts) == 1 and len(first) == row_count:
+            return first
+        tile = self._memory(first, row_count)
+        start = 0
+        for part in parts:
+            for into, array in zip(tile, part.arrays, strict=True):
+                into[start : start + len(part)] = array
+            start += len(part)
+        for into in tile:
+            into[start:] = 0
+        return Rows(*tile)
+
+    def _memory(self, like: Rows, row_count: int) -> list[Array]:
+        """Arrays of `row_count` rows of this kind; new ones where the memory has fewer."""
+        fits = len(self._arrays) == len(like.arrays) and all(
+            len(held) >= row_count and (held.shape[1:], held.dtype) == (a.shape[1:], a.dtype)
+            for held, a in zip(self._arrays, like.arrays, strict=True)
+        )
+        if not fits:
+            self._arrays = [np.empty((row_count, *a.shape[1:]), a.dtype) for a in like.arrays]
+        return [held[:row_count] for held in self._arrays]
 
 
 class TileCalls:

@@ -14,6 +14,7 @@ from fornada.child_process import end_with_parent
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import (
+    DeviceMemoryError,
     FornadaError,
     JobRefusedError,
     ModelDeclinedError,
@@ -119,10 +120,8 @@ class _Shard:
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
         """Predict a range of items into a file; return the items that failed."""
         first, count = int(request["first"]), int(request["count"])
-        items, predictor, manifest = self._read(first, count), self._predictor, self._manifest
-        predicted = [
-            _predict_rows(predictor, group.rows, takes=manifest.takes) for group in items.groups
-        ]
+        items, manifest = self._read(first, count), self._manifest
+        predicted = self._predicted(items)
         columns, errors = items.placed(predicted, gives=manifest.gives, item_count=count)
         Path(request["output"]).write_bytes(to_columns_file(columns, manifest.gives)[0])
         bytes_in, self._read_sizes = sum(self._read_sizes), []
@@ -131,6 +130,15 @@ class _Shard:
             "errors": [{"index": e.index + first, "reason": e.reason} for e in errors],
             **call_sizes(items, predicted, takes=manifest.takes),
         }
+
+    def _predicted(self, items: Items) -> list[Predicted]:
+        while True:
+            try:
+                return items.predicted(
+                    lambda rows: _predict_rows(self._predictor, rows, takes=self._manifest.takes)
+                )
+            except DeviceMemoryError as exc:
+                self._predictor = self._predictor.smaller(exc)
 
     def _read(self, first: int, count: int) -> Items:
         """`count` items from `first` on, whose positions and errors count from there."""
@@ -154,6 +162,7 @@ def _predict_rows(predictor: Predictor, rows: Rows, *, takes: Sequence[InputTens
         return predict_items(predictor.predict_tile, some, tile_items=tile_items)
 
     request = Request(rows, number=1)
+    request.tile_items = tile_items
     while request.left:
         part = request.take(min(tile_items, request.left))
         try:

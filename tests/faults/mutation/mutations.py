@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+_DEVICE = "tests/unit/worker/compute/test_device_calls.py::test_a_request_of_which_"
 _SERVICE = "tests/unit/worker/shards/test_service.py::test_"
 _CELERY_QUEUE = "tests/integration/fornada/test_celery_queue.py::test_"
 _LOOKS = "tests/unit/fornada/jobs/upkeep/test_looks.py::test_"
@@ -916,6 +917,20 @@ MUTATIONS = (
         old="bad = {**_non_finite(outputs, gives), **bad}",
         new="bad = dict(bad)",
         tests=(f"{_SERVICE}nan_and_infinity_in_the_outputs_fail_their_items[conditional]",),
+    ),
+    Mutation(
+        name="lost-device-counts",
+        path="worker/shards/steps.py",
+        old="    return isinstance(exc, ModelDeclinedError | DeviceLostError)\n",
+        new="    return isinstance(exc, ModelDeclinedError)\n",
+        tests=(f"{_SERVICE}a_lost_device_counts_no_attempt_and_holds_no_lease[conditional]",),
+    ),
+    Mutation(
+        name="halved-call-mixes-sizes",
+        path="worker/compute/tile_queue.py",
+        old="            if request.taken:\n",
+        new="            if request.taken > len(request.rows):\n",
+        tests=(f"{_DEVICE}some_rows_are_computed_begins_again_when_another_call_is_halved",),
     ),
     Mutation(
         name="end-ignores-max-failed",

@@ -1,5 +1,6 @@
 """Calls of a device with memory of its own: many in flight, and what happens when it fails."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -11,11 +12,13 @@ import pytest
 
 from fornada.errors import DeviceLostError, DeviceMemoryError, ModelDeclinedError
 from fornada.formats.rows import Rows
-from fornada.jobs.items import Predicted
+from fornada.jobs.items import Items, Predicted
 from worker.compute.batcher import Batcher
+from worker.compute.together import call_sizes
+from worker.shards import isolated
 
 from ....arrays import giving, taking
-from ....lanes import LaneDevice, SmallDevice
+from ....lanes import LaneDevice, SmallDevice, sums_and_rows
 
 TILE = 8
 
@@ -107,7 +110,7 @@ def test_rows_that_only_fill_a_call_are_not_transferred(
         assert 65_536 == predicted.tile_items
 
 
-def test_a_call_that_does_not_fit_is_halved_and_all_rows_of_a_caller_are_in_calls_of_one_size(
+def test_a_call_that_is_halved_mixes_no_sizes(
     new_batcher: Callable[..., Batcher],
 ) -> None:
     for good_count in range(5):
@@ -135,6 +138,40 @@ def test_a_call_that_does_not_fit_is_halved_and_all_rows_of_a_caller_are_in_call
             expected = [[row.sum(), predicted.tile_items] for row in numbered(count)]
             np.testing.assert_array_equal(np.array(expected, np.float32), predicted.outputs.only)
         assert 2 == batcher.predict(Rows(numbered(5))).tile_items
+
+
+def test_a_request_of_which_some_rows_are_computed_begins_again_when_another_call_is_halved(
+    new_batcher: Callable[..., Batcher],
+) -> None:
+    # given a call that takes long, and one of the next request, which is answered
+    numbers = itertools.count()
+    first_begun, third_begun, halved = threading.Event(), threading.Event(), threading.Event()
+
+    def predict(tile: np.ndarray, tile_items: int) -> np.ndarray:
+        number = next(numbers) if tile_items == TILE else -1
+        if number == 0:
+            first_begun.set()
+            assert third_begun.wait(60)
+            # when the long one does not fit, and a third is under way
+            raise DeviceMemoryError("the first of 8 rows")
+        if number == 2:
+            third_begun.set()
+            assert halved.wait(60)
+        if tile_items < TILE:
+            halved.set()
+        return sums_and_rows(tile, tile_items)
+
+    batcher = new_batcher(_Predictor(predict, streams=2, calls_ahead=0))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batcher.predict, Rows(numbered(TILE)))
+        assert first_begun.wait(60)
+        second = pool.submit(batcher.predict, Rows(numbered(4 * TILE)))
+
+        # then all rows of both are in calls of half as many
+        for asked in (first, second):
+            predicted = asked.result(60)
+            assert TILE // 2 == predicted.tile_items
+            assert {TILE // 2} == set(predicted.outputs.only[:, 1].tolist())
 
 
 def test_a_row_that_does_not_fit_alone_is_declined_and_the_batcher_goes_on(
@@ -204,3 +241,16 @@ def test_memory_of_tiles_is_filled_anew_and_what_only_fills_it_is_blank(
         np.testing.assert_array_equal(rows, _predicted(batcher.predict(Rows(rows))))
         assert not given[-1][count:].any()
     assert [8, 4, 8, 4] == [len(tile) for tile in given]
+
+
+def test_an_isolated_process_halves_calls_too_and_names_their_rows() -> None:
+    # given a shard in a process of its own, on a device that takes 2 rows
+    shard, takes = object.__new__(isolated._Shard), taking([2])
+    shard._predictor = _Predictor(SmallDevice(fits_items=2).predict)
+    shard._manifest = SimpleNamespace(takes=takes)
+    items = Items.of_columns([numbered(5)], takes=takes)
+
+    predicted = shard._predicted(items)
+
+    assert {2.0} == set(predicted[0].outputs.only[:, 1].tolist())
+    assert {"tile_items": 2} == call_sizes(items, predicted, takes=takes)
