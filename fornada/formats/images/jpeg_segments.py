@@ -6,6 +6,10 @@ from collections.abc import Iterator
 _SCAN, _APP1 = 0xDA, 0xE1
 #: Markers of a frame, whose segment has the size.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+#: Of those, baseline and extended sequential.
+_SEQUENTIAL = {0xC0, 0xC1}
+#: Markers that say no length, and what is none.
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xDA)})
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION, _SHORT = 0x0112, 3
@@ -32,6 +36,24 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
             height, width = struct.unpack_from(">HH", data, at + 5)
             return width, height
     return None
+
+
+def has_one_scan(data: bytes) -> bool:
+    """Whether all pixels are in one scan, as in most photographs; decoders refuse a second.
+
+    `False` where the segments are not plain, and a decoder may find others.
+    """
+    component_count = b""
+    for marker, at in segments(data):
+        if data[at : at + 1] != b"\xff" or marker in _WITHOUT_LENGTH:
+            return False
+        if marker in _FRAMES:
+            if component_count or marker not in _SEQUENTIAL:
+                return False
+            component_count = data[at + 9 : at + 10]
+        if marker == _SCAN:
+            return component_count != b"" and component_count == data[at + 4 : at + 5]
+    return False
 
 
 def stated_orientation(data: bytes) -> int | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import InputError
 from fornada.formats.images.decoders import decoder_of
+from fornada.formats.images.jpeg_segments import has_one_scan
 from fornada.formats.images.kinds import ImageKind, kind_of
 from fornada.formats.looks import look_of
 
@@ -149,6 +150,9 @@ def check_scans(data: bytes, width: int, height: int, *, where: str) -> None:
     Raises:
         InputError: It has too many scans.
     """
+    if has_one_scan(data):
+        # Nothing needs to be counted: that takes longer than all other checks.
+        return
     most = _MAX_SCANNED_PIXELS // (width * height)
     if data.count(_SCAN) > most:
         raise broken(f"more than {most} scans of {width}x{height} pixels", where=where)
