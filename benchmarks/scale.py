@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from benchmarks.measuring.s3_counter import S3Counter
 from benchmarks.measuring.servers import Servers, started_servers
 from benchmarks.reporting.comparison import rate_text
 from benchmarks.reporting.table import lined_up
-from benchmarks.workloads import FULL
+from benchmarks.workloads import FULL, Sizes
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
@@ -67,7 +68,8 @@ def main(output: Path, cores: str | None) -> None:
     """
     # As on Ctrl-C: worker and servers end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    data = prepared(FULL, cache=_CACHE)
+    sizes = _sizes()
+    data = prepared(sizes, cache=_CACHE)
     _CACHE.mkdir(exist_ok=True)
     counts = sorted({int(count) for count in (cores or "").split(",") if count})
     granted = sorted(os.sched_getaffinity(0))
@@ -77,7 +79,7 @@ def main(output: Path, cores: str | None) -> None:
         kept_off(counts[-1] if counts else 0),
         process_tree.orphans_adopted(),
         tempfile.TemporaryDirectory(prefix="run-", dir=_CACHE, ignore_cleanup_errors=True) as name,
-        started_servers(folder=Path(name, "servers"), data=data, sizes=FULL) as servers,
+        started_servers(folder=Path(name, "servers"), data=data, sizes=sizes) as servers,
     ):
         if counts:
             table = CoreTable(servers, folder=Path(name), cores=counts, granted=granted)
@@ -103,6 +105,12 @@ def main(output: Path, cores: str | None) -> None:
     path = output / f"{found['date'][:10]}-{machine.slug(found['machine'])}-scale.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(f"\nwritten: {os.path.relpath(path)}")
+
+
+def _sizes() -> Sizes:
+    """Those of a full run, of what is used here."""
+    objects = {name: FULL.objects[name] for name in ("mlp", "cnn")}
+    return replace(FULL, objects=objects, photos=0)
 
 
 class _Scale:

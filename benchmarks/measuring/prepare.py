@@ -29,7 +29,7 @@ _MOST_BATCH_SIZE, _BATCH_BYTES = 4096, 2**24
 
 def prepared(sizes: Sizes, *, cache: Path) -> Path:
     """A folder with models, items and references for these sizes; created once."""
-    counts = {model: sizes.items_of_model(model) for model in MODELS}
+    counts = {model: count for model in MODELS if (count := sizes.items_of_model(model))}
     parts = {**counts, "photos": sizes.photos}
     name = "-".join(f"{part}{count}" for part, count in parts.items())
     folder = cache / "prepared" / name
