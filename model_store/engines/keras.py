@@ -8,7 +8,8 @@ from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
 
-_STREAMS_OF_A_GPU = 2
+#: One call is transferred there, one computed, and one fetched.
+_STREAMS_OF_A_GPU = 3
 #: Once TensorFlow may hold this much for dropped models, it is made to forget them. The models
 #: still loaded are then prepared again, which takes 0.4 s for a MobileNet.
 _MAX_KEPT_BYTES = 64 * 2**20
@@ -38,7 +39,6 @@ class KerasEngine:
         keras_setup.import_keras_to_predict()
         if threads is not None:
             keras_setup.limit_threads(threads)
-        # A GPU is fed one call while it computes another.
         self.streams = _STREAMS_OF_A_GPU if keras_setup.set_up_gpus() else threads or 1
         self._exact, self._constants = exact, constants
         self._kept_bytes = 0

@@ -36,6 +36,8 @@ class TileCalls:
     ) -> None:
         self._is_open = any(tensor.is_open for tensor in takes)
         self._gives = gives
+        #: Looked up once: the check of a call would spend most of its time on them.
+        self._given = [(np.dtype(tensor.numpy_dtype), tensor.shape) for tensor in gives]
         self._on_computed = on_computed
 
     def results(self, tile: Tile, memory: TileMemory) -> Iterator[tuple[Part, Result]]:
@@ -103,10 +105,9 @@ class TileCalls:
         return outputs
 
     def _check(self, outputs: Rows, row_count: int) -> None:
-        fits = len(outputs.arrays) == len(self._gives) and all(
-            takes(array.shape, [row_count, *tensor.shape])
-            and array.dtype == np.dtype(tensor.numpy_dtype)
-            for array, tensor in zip(outputs.arrays, self._gives, strict=True)
+        fits = len(outputs.arrays) == len(self._given) and all(
+            array.dtype == dtype and takes(array.shape, [row_count, *shape])
+            for array, (dtype, shape) in zip(outputs.arrays, self._given, strict=True)
         )
         if not fits:
             found = ", ".join(f"{array.dtype} {array.shape}" for array in outputs.arrays)

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from fornada.coordination.interface import Claim
@@ -50,7 +51,7 @@ class Found:
     manifest: JobManifest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Begun:
     """The attempt is counted and holds the lease."""
 
@@ -62,9 +63,9 @@ class Begun:
     #: By the monotonic clock: until then no other attempt can hold the shard, nor did one before.
     sole_writer_until_s: float = 0.0
 
-    @property
+    @cached_property
     def spec(self) -> ShardInput:
-        """What the shard reads."""
+        """What the shard reads; parsed once."""
         return self.manifest.shards[self.run.shard]
 
     @property

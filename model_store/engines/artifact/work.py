@@ -27,6 +27,10 @@ _MOST_CALL_ITEMS = 64
 #: a lone caller wait.
 _MOST_LIGHT_OUTPUT_BYTES = 4 * 2**20
 _MOST_LIGHT_CALL_ITEMS = 256
+#: Of a call on a device: a millisecond of an H200, in float32. Fewer rows of a large network leave
+#: parts of it idle.
+_DEVICE_MULTIPLICATIONS = 8_000_000_000
+_LEAST_DEVICE_ITEMS = 256
 #: Items of a golden batch are compared at each load up to this many multiplications, 0.2 s.
 _GOLDEN_MULTIPLICATIONS = 12_000_000_000
 #: Stands for a size that differs from item to item.
@@ -59,8 +63,16 @@ class Work:
         )
 
     def items_within(self, call_bytes: int) -> int:
-        """The most rows of a call in which no layer's output has more bytes, a power of two."""
-        fitting = min(MAX_BATCH_SIZE, call_bytes // max(1, self.output_bytes))
+        """Rows of a call on a device, a power of two.
+
+        Enough that a call outlasts what it takes to begin it, and as few as that: of a call that
+        is not full, a device computes the blank rows too.
+
+        Args:
+            call_bytes: The most bytes of a layer's output.
+        """
+        wanted = max(_LEAST_DEVICE_ITEMS, _DEVICE_MULTIPLICATIONS // max(1, self.multiplications))
+        fitting = min(MAX_BATCH_SIZE, wanted, call_bytes // max(1, self.output_bytes))
         return 1 << max(0, fitting.bit_length() - 1)
 
     @property

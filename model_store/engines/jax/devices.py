@@ -11,6 +11,10 @@ Platform = Literal["cpu", "gpu", "tpu"]
 
 #: The threads that share the work of a call on the CPU, read once, when JAX begins.
 _THREADS = "NPROC"
+#: A 64th of a device's memory for a layer's output in a call, within these limits. A device that
+#: does not say what it has gets the least.
+_PART_OF_MEMORY = 64
+_LEAST_CALL_BYTES, _MOST_CALL_BYTES = 64 * 2**20, 2**30
 
 
 def import_jax() -> Any:
@@ -44,6 +48,15 @@ def platform_of(device: Any) -> Platform:
     """What kind of device it is."""
     platform: Platform = device.platform
     return platform
+
+
+def call_bytes_of(device: Any) -> int:
+    """The most bytes of a layer's output in a call: a small part of what the device has.
+
+    Several calls are in hand, layers hold more than their outputs, and models are loaded beside.
+    """
+    has_bytes = int((device.memory_stats() or {}).get("bytes_limit", 0))
+    return max(_LEAST_CALL_BYTES, min(_MOST_CALL_BYTES, has_bytes // _PART_OF_MEMORY))
 
 
 def compiler_options(platform: Platform) -> dict[str, Any]:

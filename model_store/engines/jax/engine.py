@@ -1,6 +1,7 @@
 """The engines `jax` and `jax-bf16`."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,19 +10,25 @@ from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.artifact.work import estimate
 from model_store.engines.golden import Precision, tolerance_of
 from model_store.engines.interface import EngineModel
-from model_store.engines.jax.devices import device_here, platform_of, set_up_to_predict
+from model_store.engines.jax.devices import (
+    call_bytes_of,
+    device_here,
+    platform_of,
+    set_up_to_predict,
+)
+from model_store.engines.jax.feeding import check_device, part_items_of
 from model_store.engines.jax.predict import compile_predict
 from model_store.engines.keras_file import load_model
 
-#: Calls in hand while a device computes one: transfers there and back overlap what it computes.
-_AHEAD_ON_A_DEVICE = 3
+#: Calls of a device: one is transferred there, one computed, and one fetched; a fourth is at hand.
+_STREAMS_OF_A_DEVICE, _AHEAD_ON_A_DEVICE = 3, 1
 
 
 class JaxEngine:
     """Keras on JAX; it runs the same artifacts as `KerasEngine`.
 
     On the CPU there is a call on each core, in the thread that makes it. A GPU or TPU computes one
-    call while others are transferred.
+    call while others are transferred there and back.
 
     Args:
         threads: Calls to compute at a time on the CPU.
@@ -30,15 +37,21 @@ class JaxEngine:
     """
 
     framework = "jax"
-    call_bytes: int | None = None
 
     def __init__(self, *, threads: int, precision: Precision) -> None:
         self._jax = set_up_to_predict()
         self._precision = precision
-        platform = platform_of(device_here())
-        self.streams = threads if platform == "cpu" else 1
-        self.calls_ahead = 0 if platform == "cpu" else _AHEAD_ON_A_DEVICE
-        self.name = f"jax {version('jax')} {precision} {platform}"
+        here = device_here()
+        self._device = None if platform_of(here) == "cpu" else here
+        self.streams, self.calls_ahead = threads, 0
+        self.call_bytes: int | None = None
+        kind = "cpu"
+        if self._device is not None:
+            self.streams, self.calls_ahead = _STREAMS_OF_A_DEVICE, _AHEAD_ON_A_DEVICE
+            self.call_bytes = call_bytes_of(here)
+            # The low bits of outputs depend on it.
+            kind = f"{platform_of(here)} {here.device_kind}"
+        self.name = f"jax {version('jax')} {precision} {kind}"
         self.tolerance = tolerance_of(precision)
 
     def forget(self) -> None:
@@ -61,16 +74,28 @@ class JaxEngine:
                 f"{where} takes text in its input {text!r}, which JAX cannot compute; predict it "
                 "with FORNADA_ENGINE=keras"
             )
-        model = load_model(
-            artifact,
-            where=where,
-            allowed_objects=allowed_objects,
-            dtype="bfloat16" if self._precision == "bfloat16" else None,
-            backend="jax",
-        )
+        try:
+            model = load_model(
+                artifact,
+                where=where,
+                allowed_objects=allowed_objects,
+                dtype="bfloat16" if self._precision == "bfloat16" else None,
+                backend="jax",
+            )
+        except ModelRefusedError:
+            if self._device is not None:
+                check_device(self._device)
+            raise
+        is_fed = self._device is not None and not any(tensor.is_open for tensor in takes)
+        part_items = partial(part_items_of, takes=takes) if is_fed else None
         return EngineModel(
             compile=lambda tile_items: compile_predict(
-                model, tile_items=tile_items, takes=takes, gives=gives
+                model,
+                tile_items=tile_items,
+                takes=takes,
+                gives=gives,
+                part_items=None if part_items is None else part_items(tile_items),
             ),
             work=estimate(model, takes=takes),
+            part_items=part_items,
         )

@@ -4,17 +4,18 @@ import functools
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 
-from fornada.errors import ModelRefusedError, error_line
+from fornada.errors import DeviceLostError, DeviceMemoryError, ModelRefusedError, error_line
 from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor, stored_dtype
 from model_store.engines.interface import Predict
 from model_store.engines.jax.devices import compiler_options, device_here, import_jax, platform_of
+from model_store.engines.jax.feeding import Call, Feed, device_errors, in_parts, parts_of
 from model_store.engines.jax.host_memory import HostMemory
 from model_store.engines.jax.indices import check_indices, looks_up, with_index_check
 from model_store.engines.keras_setup import call_model, import_keras
@@ -40,6 +41,7 @@ def compile_predict(
     tile_items: int,
     takes: Sequence[InputTensor],
     gives: Sequence[OutputTensor] | None,
+    part_items: int | None = None,
 ) -> Predict:
     """Compile predict to one XLA program of fixed shapes, before the first call.
 
@@ -51,13 +53,17 @@ def compile_predict(
         tile_items: Rows of every call; ignored with open sides.
         takes: The model's inputs.
         gives: Its outputs, as its manifest says; `None` for those that it has.
+        part_items: Rows that are transferred at a time, to a device with memory of its own; `None`:
+            JAX computes from this process's memory.
 
     Raises:
+        DeviceMemoryError: The device has too little memory.
+        DeviceLostError: It fails every call.
         ModelRefusedError: JAX lacks what a layer needs, the model does not take such items, or it
             has other outputs.
     """
     if not any(tensor.is_open for tensor in takes):
-        return _guarded(_compiled(model, tile_items, takes, gives))
+        return _guarded(_compiled(model, tile_items, takes, gives, part_items))
 
     @functools.lru_cache(maxsize=_KEPT_SIZES)
     def of_size(rows: int, shapes: tuple[tuple[int, ...], ...]) -> Predict:
@@ -76,6 +82,7 @@ def _compiled(
     rows: int,
     takes: Sequence[InputTensor],
     gives: Sequence[OutputTensor] | None,
+    part_items: int | None = None,
 ) -> Predict:
     jax = import_jax()
     taken = call_text(takes, rows)
@@ -86,15 +93,11 @@ def _compiled(
         for tensor in takes
     ]
     try:
-        with memory_errors(), _tracing(jax):
-            forward = _forward(model, takes, gives)
-            traced = jax.jit(forward).trace(weights, *specs)
-            checks_indices = looks_up(traced.jaxpr)
-            shapes = [tuple(each.shape) for each in traced.out_info]
-            if checks_indices:
-                traced = jax.jit(with_index_check(forward)).trace(weights, *specs)
-            compiled = traced.lower().compile(compiler_options(platform_of(device)))
-    except MemoryError:
+        with _errors_of(device), _tracing(jax):
+            compiled, shapes, checks_indices = _program(
+                _forward(model, takes, gives), weights, specs, part_items
+            )
+    except (MemoryError, DeviceMemoryError, DeviceLostError):
         raise
     except Exception as exc:
         # Layers raise anything on input that does not fit.
@@ -108,43 +111,76 @@ def _compiled(
         check_outputs_said(shapes, gives, takes=taken)
         dtypes = [tensor.numpy_dtype for tensor in gives]
 
-    def call(items: Sequence[Array]) -> list[Array]:
+    def program(*items: Any) -> Any:
         outputs = compiled(weights, *items)
         if checks_indices:
             error, outputs = outputs
             check_indices(error)
-        return [np.asarray(output) for output in outputs]
+        return outputs
 
-    return _from_memory(call, specs, dtypes)
+    if part_items is None:
+        call = _from_memory(program, specs)
+    else:
+        call = Feed(program, specs, part_items=part_items, device=device)
+
+    def predict(tile: Rows) -> Rows:
+        items = [_as_computed(a, spec.dtype) for a, spec in zip(tile.arrays, specs, strict=True)]
+        return Rows(*map(_as_stored, call(items), dtypes))
+
+    return predict
 
 
-def _from_memory(
-    call: Callable[[Sequence[Array]], Sequence[Array]],
-    specs: Sequence[Any],
-    dtypes: Sequence[str | None],
-) -> Predict:
-    """`call`, given items of these shapes and dtypes in memory that JAX need not copy."""
+def _program(
+    forward: Callable[..., Any], weights: Any, specs: Sequence[Any], part_items: int | None
+) -> tuple[Any, list[tuple[int, ...]], bool]:
+    """The program, the shapes of its outputs, and whether it says if indices were in their tables.
+
+    Args:
+        forward: From `_forward`.
+        weights: Its first argument.
+        specs: Shape and dtype of each input.
+        part_items: As of `compile_predict`; the program is then one of `in_parts`.
+    """
+    jit = import_jax().jit
+    traced = jit(forward).trace(weights, *specs)
+    checks_indices = looks_up(traced.jaxpr)
+    shapes = [tuple(each.shape) for each in traced.out_info]
+    given: Sequence[Any] = specs
+    if part_items is not None:
+        forward, given = in_parts(forward, part_items), parts_of(specs, part_items)
+    if checks_indices:
+        forward = with_index_check(forward)
+    if checks_indices or part_items is not None:
+        traced = jit(forward).trace(weights, *given)
+    options = compiler_options(platform_of(device_here()))
+    return traced.lower().compile(options), shapes, checks_indices
+
+
+def _from_memory(program: Callable[..., Sequence[Any]], specs: Sequence[Any]) -> Call:
+    """Calls of `program` with items of these shapes and dtypes in memory that it need not copy."""
     #: One for each thread that was ever in a call at the same time as others.
     idle: list[list[HostMemory]] = []
 
-    def predict(tile: Rows) -> Rows:
+    def call(items: Sequence[Array]) -> list[Array]:
         try:
             memories = idle.pop()
         except IndexError:
             memories = [HostMemory(spec.shape, spec.dtype) for spec in specs]
         try:
-            items = [
-                memory.holding(_as_computed(array, spec.dtype))
-                for memory, array, spec in zip(memories, tile.arrays, specs, strict=True)
-            ]
-            outputs = call(items)
+            held = [memory.holding(array) for memory, array in zip(memories, items, strict=True)]
+            outputs = [np.asarray(output) for output in program(*held)]
             for memory in memories:
                 outputs = [memory.kept(output) for output in outputs]
-            return Rows(*map(_as_stored, outputs, dtypes))
+            return outputs
         finally:
             idle.append(memories)
 
-    return predict
+    return call
+
+
+def _errors_of(device: Any) -> AbstractContextManager[None]:
+    """Raise what JAX raises where memory runs out, or the device is lost, as errors of ours."""
+    return memory_errors() if platform_of(device) == "cpu" else device_errors(device)
 
 
 def _forward(
@@ -203,8 +239,10 @@ def _guarded(predict: Predict) -> Predict:
 
     def guarded(tile: Rows) -> Rows:
         try:
-            with memory_errors():
+            with _errors_of(device_here()):
                 return predict(tile)
+        except (DeviceMemoryError, DeviceLostError):
+            raise
         except (ModelRefusedError, RuntimeError, ValueError, TypeError) as exc:
             raise prediction_error(tile, exc) from exc
 

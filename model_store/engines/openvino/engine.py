@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from model_store.engines.refusals import (
     prediction_error,
 )
 
+#: Integers that may be outside of those that OpenVINO computes.
+_WIDE = tuple(map(np.dtype, ("uint32", "uint64", "int64")))
 #: Sizes of open sides for which OpenVINO keeps prepared parts of a graph.
 _KEPT_SIZES = 256
 
@@ -156,6 +158,7 @@ def _guarded(compiled: Any, gives: Sequence[OutputTensor], *, checks_indices: bo
     openvino: Any = sys.modules["openvino"]
     #: As many as there ever were concurrent calls.
     idle: list[Any] = []
+    spaces = [_space_of(tensor) for tensor in gives]
 
     def borrow() -> Any:
         try:
@@ -165,7 +168,7 @@ def _guarded(compiled: Any, gives: Sequence[OutputTensor], *, checks_indices: bo
 
     def predict(tile: Rows) -> Rows:
         # Where a size is known only after the call, OpenVINO allocates.
-        outputs = [_space(tensor, len(tile)) for tensor in gives]
+        outputs = [space_of(len(tile)) for space_of in spaces]
         try:
             for array in tile.arrays:
                 _check_32_bits(array)
@@ -197,16 +200,17 @@ def _guarded(compiled: Any, gives: Sequence[OutputTensor], *, checks_indices: bo
     return predict
 
 
-def _space(tensor: OutputTensor, row_count: int) -> Array | None:
-    """Memory for an output; `None` where its size follows from the items."""
+def _space_of(tensor: OutputTensor) -> Callable[[int], Array | None]:
+    """Makes memory for rows of an output; gives `None` if their size follows from the items."""
     if tensor.is_open:
-        return None
-    return np.empty((row_count, *tensor.fixed_shape), tensor.numpy_dtype)
+        return lambda _row_count: None
+    shape, dtype = tensor.fixed_shape, np.dtype(tensor.numpy_dtype)
+    return lambda row_count: np.empty((row_count, *shape), dtype)
 
 
 def _check_32_bits(tile: Array) -> None:
     # OpenVINO computes integers in 32 bits, and drops the others.
-    if tile.dtype.name in {"uint32", "uint64", "int64"}:
+    if tile.dtype in _WIDE:
         check_width(tile, np.int32)
 
 

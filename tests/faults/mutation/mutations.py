@@ -878,6 +878,24 @@ MUTATIONS = (
         tests=(f"{_SMALL_RECONCILED}a_request_to_cancel_a_small_job_is_seen[conditional]",),
     ),
     Mutation(
+        name="rows-on-their-way-not-waited-for",
+        path="worker/compute/batcher.py",
+        old="elif not self._expecting or oldest",
+        new="elif self._expecting is not None or oldest",
+        tests=(
+            "tests/unit/worker/compute/test_batcher.py::test_a_partial_tile_waits_for_rows_on_their_way",
+        ),
+    ),
+    Mutation(
+        name="errors-in-the-answer-to-another-call",
+        path="fornada/jobs/items.py",
+        old="for error in self.errors[begin:end]",
+        new="for error in self.errors[:end]",
+        tests=(
+            "tests/unit/worker/calls/test_answers.py::test_calls_answered_together_get_what_each_gets_alone",
+        ),
+    ),
+    Mutation(
         name="answered-call-left-for-others-to-answer",
         path="producer/calls/predict_calls.py",
         old="call = self._take_waiting(call_id)",

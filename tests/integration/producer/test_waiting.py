@@ -1,5 +1,6 @@
 """Waiting for jobs on real servers: what it costs the store, and how it hears of an end."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from benchmarks.measuring.s3_counter import S3Counter
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from producer import Client, Job, JobStatus
+from producer import AsyncClient, Client, Job, JobStatus
 from producer.following import waiting
 
 from ...deployment import publish_unloadable
@@ -69,6 +70,22 @@ def test_waiting_costs_one_look_until_the_end_is_told(waiter: _Waiter) -> None:
 
     assert ["CANCELLED"] * 4 == [ended.result(30).state for ended in waiting_for]
     assert 8 == waiter.looks
+
+
+def test_a_task_looks_once_and_again_when_the_end_is_told(waiter: _Waiter) -> None:
+    job = waiter.client().submit(IMAGES, model="m")
+
+    async def wait() -> JobStatus:
+        looked = asyncio.Event()
+        async with AsyncClient(waiter.client()) as client:
+            found = await client.job(job.id)
+            ended = asyncio.create_task(found.wait(60, on_progress=lambda _status: looked.set()))
+            await looked.wait()
+            await asyncio.to_thread(waiter.others.job(job.id).cancel)
+            return await ended
+
+    assert "CANCELLED" == asyncio.run(wait()).state
+    assert 2 == waiter.looks
 
 
 def test_an_end_that_nobody_tells_is_seen_by_a_look_now_and_then(

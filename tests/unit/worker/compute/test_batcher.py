@@ -379,18 +379,18 @@ def test_a_partial_tile_waits_for_rows_on_their_way(
         np.testing.assert_array_equal(answers(numbered(200, 3)), predicted.outputs.only)
         np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=60))
         assert 1 == len(model.tiles)
-        batcher.predict(numbered(0, 1))
+        assert 1 == len(pool.submit(batcher.predict, numbered(0, 1)).result(timeout=60))
 
 
 def test_a_partial_tile_waits_neither_for_nothing_nor_for_ever(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
-    # given nothing on its way
     patient = new_batcher(max_latency_s=600.0)
-    patient.predict(numbered(0, 1))
-
-    # when the rows on their way do not come
     with ThreadPoolExecutor(1) as pool:
+        # given nothing on its way
+        assert 1 == len(pool.submit(patient.predict, numbered(0, 1)).result(timeout=60))
+
+        # when the rows on their way do not come
         with patient.real.expecting():
             lone = pool.submit(patient.predict, numbered(0, 2))
             patient.until_asked(1)

@@ -26,6 +26,9 @@ from worker.compute.tile_choice import TileChoice
 _LIGHT = Work(multiplications=10**6, weight_bytes=10**6, output_bytes=1000, operation_count=5)
 #: The benchmark's CNN: 8 % slower with 64 rows, and 2.6 times with 512.
 _CNN = replace(_LIGHT, multiplications=4_500_000, output_bytes=115_200)
+#: As of the trainer's recipe for 28x28 images.
+_MLP = replace(_LIGHT, multiplications=203_264, output_bytes=3136)
+_TINY = replace(_LIGHT, multiplications=1000, output_bytes=100)
 _RESNET50 = Work(
     multiplications=4 * 10**9, weight_bytes=10**8, output_bytes=3_211_264, operation_count=170
 )
@@ -64,8 +67,10 @@ def _tiles(
         pytest.param(_LIGHT, None, 256, id="a small network"),
         pytest.param(_CNN, None, 32, id="a small CNN"),
         pytest.param(_RESNET50, None, 2, id="ResNet50"),
-        pytest.param(_LIGHT, 2**30, 65_536, id="a small network on a device"),
-        pytest.param(_CNN, 2**30, 8_192, id="a small CNN on a device"),
+        pytest.param(_MLP, 2**30, 32_768, id="a small network on a device"),
+        pytest.param(_MLP, 2**26, 16_384, id="a small network on a small device"),
+        pytest.param(_TINY, 2**30, 65_536, id="a tiny network on a device"),
+        pytest.param(_CNN, 2**30, 1024, id="a small CNN on a device"),
         pytest.param(_RESNET50, 2**30, 256, id="ResNet50 on a device"),
         pytest.param(_RESNET50, 1, 1, id="a device too small for one"),
     ],
