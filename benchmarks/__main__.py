@@ -65,7 +65,7 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sizes = QUICK if quick else FULL
     began = time.monotonic()
-    everyone, left_out = contenders(ENGINES[:1] if quick else ENGINES)
+    everyone, left_out = contenders(ENGINES[:1] if quick and not only else ENGINES)
     chosen = _chosen(everyone, only=only, workloads=workloads)
     if not any(workload in photos.MODELS for one in chosen for workload in one.workloads):
         # They take minutes to make.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.measuring.machine import cpu_name
+from benchmarks.photos import workloads as photos
 from benchmarks.reporting.comparison import Row, rate_text, ratio_text, rows_of
 from benchmarks.workloads import WORKLOADS
 
@@ -59,6 +60,9 @@ def panels_of(record: dict[str, Any]) -> list[Panel]:
     found = []
     for name, workload in WORKLOADS.items():
         rows = rows_of(record, name)
+        if name in photos.MODELS:
+            # Without decoding, the engine alone would dwarf all others.
+            rows = [row for row in rows if row.kind != "limit" or row.name is None]
         if rows and workload.title is not None:
             subtitle = f"{workload.unit} · {workload.about}"
             found.append(Panel(title=workload.title, subtitle=subtitle, rows=rows))
