@@ -891,7 +891,7 @@ MUTATIONS = (
         name="errors-in-the-answer-to-another-call",
         path="fornada/jobs/items.py",
         old="for error in self.errors[begin:end]",
-        new="for error in self.errors[:end]",
+        new="for error in self.errors[begin:]",
         tests=(
             "tests/unit/worker/calls/test_answers.py::test_calls_answered_together_get_what_each_gets_alone",
         ),

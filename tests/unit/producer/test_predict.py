@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -194,16 +195,19 @@ def test_a_call_that_does_not_get_through_fails_at_once(
 class _ContestedAnswer(ThreadAnswer):
     """Gets an answer and an error at the same moment: each waits for the other to arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, completed: list[str]) -> None:
         super().__init__()
+        self.completed = completed
         self._answered, self._failed = threading.Event(), threading.Event()
 
     def set_result(self, answer: AnswerFrame) -> None:
+        self.completed.append("answer")
         self._answered.set()
         self._failed.wait(0.5)
         super().set_result(answer)
 
     def set_exception(self, error: BaseException) -> None:
+        self.completed.append("error")
         self._answered.wait(0.5)
         super().set_exception(error)
         self._failed.set()
@@ -215,14 +219,18 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
     channel = _Channel(_sums)
     calls = calls_on(channel)
     channel.loses_replies = True
+    completed: list[str] = []
     with monkeypatch.context() as contested:
-        contested.setattr("producer.calls.predict_calls.ThreadAnswer", _ContestedAnswer)
+        contested.setattr(
+            "producer.calls.predict_calls.ThreadAnswer", partial(_ContestedAnswer, completed)
+        )
         with suppress(BrokerError):
             calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10)
     channel.loses_replies = False
 
     assert (2, 1) == calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10).outputs.shape
-    # The thread that came second did not fail.
+    # The thread that came second did not answer again.
+    assert 1 == len(completed)
     assert [] == [record.msg for record in caplog.records if record.levelname == "ERROR"]
 
 
