@@ -1,4 +1,4 @@
-"""Transposes move below element-wise operations and nothing else, and no output changes."""
+"""Transposes move below what computes alike in any order, and no output changes."""
 
 import json
 import subprocess
@@ -28,6 +28,22 @@ _CASES = {
         "(lambda y: ops.concat([ops.relu(y), ops.softmax(y, axis=3)], axis=0))(last(x))",
         "Concat Relu Softmax Transpose Transpose",
     ),
+    "a transpose and its opposite": ("first(ops.relu(last(x)))", "Relu"),
+    "an activation with a constant of its own": ("ops.swish(last(x))", "Swish Transpose"),
+    "a normalization as Keras makes it": (
+        "swapped(normalized(swapped(last(x))))",
+        "BatchNormInference Transpose",
+    ),
+    "a normalization of another axis": ("normalized(last(x))", "Transpose BatchNormInference"),
+    "padding": (
+        "ops.pad(last(x), np.int64([0, 1, 0, 0]), np.int64([0, 2, 1, 0]), 'constant')",
+        "Pad Transpose",
+    ),
+    "branches joined": ("ops.concat([last(x), last(ops.relu(x))], -1)", "Relu Concat Transpose"),
+    "branches joined of which one is not transposed": (
+        "ops.concat([last(x), ops.relu(x)], -1)",
+        "Transpose Relu Concat",
+    ),
 }
 # In another process: in this one Keras runs on TensorFlow.
 _PROGRAM = """
@@ -45,6 +61,16 @@ _PROGRAM = """
     def last(value):
         return ops.transpose(value, np.array([0, 2, 3, 1], np.int64))
 
+    def first(value):
+        return ops.transpose(value, np.array([0, 3, 1, 2], np.int64))
+
+    def swapped(value):
+        return ops.transpose(value, np.array([0, 3, 2, 1], np.int64))
+
+    def normalized(value):
+        scale, offset, mean, variance = rng.random((4, 3), np.float32)
+        return ops.batch_norm_inference(value, scale, offset, mean, variance, 1e-3)
+
     def outputs(graph):
         return openvino.Core().compile_model(graph, "CPU")(items)[0]
 
@@ -61,7 +87,7 @@ _PROGRAM = """
 """
 
 
-def test_transposes_move_below_element_wise_operations_alone() -> None:
+def test_transposes_move_below_what_computes_alike_in_any_order() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_PROGRAM)],
         input=json.dumps({name: code for name, (code, _) in _CASES.items()}),
