@@ -30,8 +30,9 @@ from fornada.tensors import OutputTensor
 
 #: Threads that read outcomes, for which the end of a large job waits.
 OUTCOME_READERS = 24
-#: Bytes of the outcomes that a process keeps of those that it wrote; one has about 1 KB.
-_MOST_WRITTEN_BYTES = 2 * 1024 * 1024
+#: Bytes of the outcomes that a process keeps of those that it wrote; one has about 1 KB as JSON,
+#: and several as an object.
+_MOST_WRITTEN_BYTES = 1024 * 1024
 #: Of more, one listing says first which of them there are.
 _FEW_BLOCKS = 2
 
@@ -48,20 +49,19 @@ class _WrittenOutcomes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, int], tuple[str, ShardOutcome, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._kept_bytes = 0
 
     def add(self, outcome: ShardOutcome, data: bytes) -> None:
         """Keep an outcome that was written as `data`."""
-        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
         where = (outcome.job_id, outcome.shard)
         with self._lock:
-            _, _, before_bytes = self._kept.pop(where, ("", None, 0))
-            self._kept[where] = (etag, outcome, len(data))
-            self._kept_bytes += len(data) - before_bytes
+            before = self._kept.pop(where, b"")
+            self._kept[where] = data
+            self._kept_bytes += len(data) - len(before)
             while self._kept_bytes > _MOST_WRITTEN_BYTES:
-                _, (_, _, size_bytes) = self._kept.popitem(last=False)
-                self._kept_bytes -= size_bytes
+                _, oldest = self._kept.popitem(last=False)
+                self._kept_bytes -= len(oldest)
 
     def has(self, job_id: str, shard: int) -> bool:
         """Whether an outcome of the shard is kept."""
@@ -69,8 +69,10 @@ class _WrittenOutcomes:
 
     def find(self, job_id: str, shard: int, etag: str) -> ShardOutcome | None:
         """The outcome of the shard, if the object of this ETag is what was written."""
-        written, outcome, _ = self._kept.get((job_id, shard), ("", None, 0))
-        return outcome if written == etag else None
+        data = self._kept.get((job_id, shard))
+        if data is None or hashlib.md5(data, usedforsecurity=False).hexdigest() != etag:
+            return None
+        return ShardOutcome.from_json(data, where=f"outcome {shard} of job {job_id}")
 
 
 class OutcomeStore:
