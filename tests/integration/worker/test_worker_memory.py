@@ -35,7 +35,8 @@ def test_a_workers_memory_and_traces_do_not_grow_with_its_shards(
     request: pytest.FixtureRequest,
 ) -> None:
     # given a worker that has run some shards
-    deployment, _ = deploy(engine="keras")
+    # (a fixed number of shards in hand: each more takes a megabyte)
+    deployment, _ = deploy(engine="keras", worker_threads=4)
     traces = tmp_path / "traces"
     worker = deployment.start_program("traced_worker.py", traces)
     try:
