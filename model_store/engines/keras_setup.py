@@ -24,12 +24,21 @@ _EXTRAS: dict[Backend, str] = {
     "jax": "'fornada[jax]'",
     "openvino": "'fornada[openvino]'",
 }
-#: Drawings, tables and scikit-learn: a third of the time that Keras takes to import, and 170 MB.
-_NOT_TO_PREDICT = ("matplotlib", "pandas", "scipy", "sklearn")
+#: Drawings, tables, scikit-learn and, where it is installed, JAX: a third of the time that Keras
+#: takes to import, and 170 MB.
+_NOT_TO_PREDICT = ("jax", "matplotlib", "pandas", "scipy", "sklearn")
 #: Blocked while Keras is imported on OpenVINO. OpenVINO's converter reports each import to its
 #: vendor. The rest serves drawings, image files, scikit-learn and a remote monitor, and takes
 #: longer to import than everything else.
-_NOT_FOR_OPENVINO = ("PIL", "matplotlib", "openvino.tools.ovc", "requests", "sklearn", "tensorflow")
+_NOT_FOR_OPENVINO = (
+    "PIL",
+    "jax",
+    "matplotlib",
+    "openvino.tools.ovc",
+    "requests",
+    "sklearn",
+    "tensorflow",
+)
 #: Blocked while Keras is imported on JAX: it would import TensorFlow wherever that is installed.
 _NOT_FOR_JAX = ("PIL", "matplotlib", "pandas", "requests", "sklearn", "tensorflow")
 #: Keras needs SciPy only for the windows of Fourier transforms. A layer that has one fails here,

@@ -301,8 +301,9 @@ def test_neither_tensorflow_nor_telemetry_nor_what_is_not_needed_is_imported(
     of_the_converter = {"openvino_telemetry", "tensorflow"}
     of_keras = {"PIL", "matplotlib", "requests", "sklearn"}
     assert set() == (of_the_converter | of_keras) & imported
-    # JAX itself needs it.
+    # JAX needs SciPy, and nothing else needs JAX, even where it is installed.
     assert (engine == "jax") == ("scipy" in imported)
+    assert (engine == "jax") == ("jax" in imported)
 
 
 @pytest.mark.parametrize("engine", [_JAX])
