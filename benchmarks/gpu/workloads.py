@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measuring.models import cnn
 from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
 from model_store.engines.keras_setup import import_keras
 from trainer.recipes.networks import mlp
@@ -73,24 +74,7 @@ def _mlp() -> Any:
 
 
 def _cnn() -> Any:
-    """The CIFAR-10 network of TensorFlow's tutorial: 4.5 million multiplications per image."""
-    keras = import_keras()
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            keras.Input((32, 32, 3), dtype="uint8", name="pixels"),
-            layers.Rescaling(1 / 255, name="scale"),
-            layers.Conv2D(32, 3, activation="relu", name="conv1"),
-            layers.MaxPooling2D(name="pool1"),
-            layers.Conv2D(64, 3, activation="relu", name="conv2"),
-            layers.MaxPooling2D(name="pool2"),
-            layers.Conv2D(64, 3, activation="relu", name="conv3"),
-            layers.Flatten(name="flatten"),
-            layers.Dense(64, activation="relu", name="hidden"),
-            layers.Dense(10, activation="softmax", name="probabilities"),
-        ],
-        name="cnn",
-    )
+    return cnn(import_keras())
 
 
 def _resnet() -> Any:

@@ -16,7 +16,7 @@ _COLORS = {"fornada": "#0072B2", "peer": "#8C8C8C", "limit": "#F0D9A8"}
 _MEANING = {
     "fornada": "Fornada",
     "peer": "others",
-    "limit": "limits: in-process, arrays in RAM; composed, store and engine by turns",
+    "limit": "limits: in-process, arrays in RAM; composed, store plus engine",
 }
 _INK, _FAINT, _LINE = "#24292F", "#57606A", "#B8BFC6"
 _TIMES = "\N{MULTIPLICATION SIGN}"

@@ -23,9 +23,9 @@ class EngineModel:
 
     compile: Compile
     work: Work
-    #: Of engines that add the blank rows themselves: with a call of so many rows, those that are
-    #: given at a time. Their predict takes any multiple up to a whole call, gives as many, and
-    #: keeps nothing of its argument. `None`: a call is given all of its rows.
+    #: For engines that pad calls themselves: the rows of a part, given the rows of a call. Their
+    #: predict takes any whole number of parts up to a call, returns as many rows, and keeps no
+    #: reference to its argument. `None`: predict takes every row of a call, padding included.
     part_items: Callable[[int], int] | None = None
 
 

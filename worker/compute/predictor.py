@@ -124,7 +124,7 @@ class EnginePredictor:
         self._begin(tile_items, lambda: self._check_golden(manifest, engine=engine, models=models))
 
     def _begin(self, tile_items: int, check: Callable[[], object] = lambda: None) -> None:
-        """Compile calls of so many rows, or as many as fit into the memory of the GPU."""
+        """Compile calls of `tile_items` rows, halved until they fit in GPU memory."""
         while True:
             try:
                 self.tile_items = tile_items
