@@ -29,7 +29,7 @@ def pages(
         **asked: What `list_objects_v2` takes.
 
     Raises:
-        NotS3Error: The server does not continue it, or lists in no order.
+        NotS3Error: The server does not continue it, or lists its pages in no order.
         ResponseParserError: An answer breaks off each time.
     """
     following: dict[str, str] = {}
@@ -50,14 +50,30 @@ def pages(
 
     while True:
         page = read_whole(read, limits)
-        for entry in page.get("Contents", ()):
-            if entry["Key"] <= last_key:
-                raise NotS3Error("it lists objects in no order, or twice")
-            last_key = entry["Key"]
-        yield page
+        entries = _in_order(page, after=last_key)
+        last_key = entries[-1]["Key"] if entries else last_key
+        yield {**page, "Contents": entries}
         if not page["IsTruncated"]:
             return
         token = page.get("NextContinuationToken")
         if not token or token == following.get("ContinuationToken"):
             raise NotS3Error("it does not continue a listing")
         following = {"ContinuationToken": token}
+
+
+def _in_order(page: dict[str, Any], *, after: str) -> list[dict[str, Any]]:
+    """The page's objects, each once.
+
+    rclone names an object that is being replaced twice, or in another's place.
+
+    Raises:
+        NotS3Error: An object belongs on an earlier page, or the page repeats one and goes on.
+    """
+    given = page.get("Contents", ())
+    by_key = {entry["Key"]: entry for entry in given}
+    if any(key < after for key in by_key):
+        raise NotS3Error("it lists objects in no order")
+    by_key.pop(after, None)
+    if given and not by_key and page["IsTruncated"]:
+        raise NotS3Error("it lists one object over and over")
+    return [by_key[key] for key in sorted(by_key)]
