@@ -10,6 +10,7 @@ from fornada.errors import (
     DeviceLostError,
     DeviceMemoryError,
     FornadaError,
+    ModelDeclinedError,
     PredictionError,
 )
 from fornada.formats.rows import Rows
@@ -128,8 +129,9 @@ class Batcher:
 
         Raises:
             PredictionError: The model fails on any row, or answers with the wrong shape.
-            ModelDeclinedError: Not even one row fits into the memory of the GPU.
-            DeviceLostError: The GPU fails every call.
+            ModelDeclinedError: Not even one row fits into the memory of the GPU, or it failed every
+                call before these rows were in any.
+            DeviceLostError: It fails every call, and some of these rows were in one.
             FornadaError: The batcher is closed.
             MemoryError: The device is out of memory, which only a restart cures.
         """
@@ -138,7 +140,7 @@ class Batcher:
                 # Not a `ModelError`, which would end the job.
                 raise FornadaError("the model was unloaded during the call; try again")
             if self._lost is not None:
-                raise self._lost
+                raise _given_back(self._lost)
             requests = [self._added(rows) for rows in groups]
             self._expecting.discard(block)
             self._changed.notify_all()
@@ -210,12 +212,14 @@ class Batcher:
             self._changed.notify_all()
 
     def _lose(self, tile: Tile, exc: DeviceLostError) -> None:
-        """Fail all callers, those of other tiles too, whose calls fail as well."""
+        """Fail all callers; the calls of other tiles fail as well."""
         with self._changed:
             self._lost = exc
+            for part in tile.parts:
+                self._fail(part.request, exc)
             waiting = [request for queue in self._queues.values() for request in queue.requests]
-            for request in {*waiting, *(part.request for part in tile.parts)}:
-                self._fail(request, exc)
+            for request in waiting:
+                self._fail(request, exc if request.taken else _given_back(exc))
         self._on_lost()
 
     def _next_tile(self) -> Tile | None:
@@ -287,3 +291,8 @@ class Batcher:
         # Other rows of it may have failed on another stream.
         if not request.future.done():
             request.future.set_exception(exc)
+
+
+def _given_back(exc: DeviceLostError) -> ModelDeclinedError:
+    """For callers that are not at fault, since no row of theirs was in a call."""
+    return ModelDeclinedError(f"the GPU fails every call ({exc})")

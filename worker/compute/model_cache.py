@@ -204,9 +204,10 @@ class ModelCache:
             self._make_room(1, manifest.artifact.size_bytes)
             try:
                 predictor = self._build(manifest, artifact, most_items)
-            except DeviceLostError:
+            except DeviceLostError as exc:
                 self._on_lost()
-                raise
+                # No item is at fault; a worker whose card is broken must not count attempts.
+                raise ModelDeclinedError(f"the GPU fails every call ({exc})") from exc
         self._collect_later()
         batcher = Batcher(
             predictor,

@@ -1,4 +1,4 @@
-"""The end of a process whose GPU fails every call: its shards are given back first."""
+"""The end of a process whose GPU fails every call: what becomes of its shards is recorded first."""
 
 import threading
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from worker.host.watchdog import Activity
 
 log = get_logger(__name__)
 
-#: How long shards may take that fail at once and go back to the queue.
-_GIVEN_BACK_WITHIN_S = 10.0
+#: How long shards may take that fail at once, and be recorded.
+_RECORDED_WITHIN_S = 10.0
 
 
 class DeviceLoss:
     """Ends the process for a restart, once.
 
-    The shards in hand are not at fault: no attempt of theirs is to count, as it would if the
-    process just ended.
+    The shards in hand fail first, so that Redis has the reason, and those whose model was being
+    loaded go back without an attempt.
 
     Args:
         activity: The shards at work.
@@ -37,6 +37,6 @@ class DeviceLoss:
                 self._thread.start()
 
     def _run(self) -> None:
-        self._activity.end(within_s=_GIVEN_BACK_WITHIN_S)
+        self._activity.end(within_s=_RECORDED_WITHIN_S)
         log.error("the GPU fails every call, ending for a restart")
         self._end_process()

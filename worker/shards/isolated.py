@@ -14,6 +14,7 @@ from fornada.child_process import end_with_parent
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import (
+    DeviceLostError,
     DeviceMemoryError,
     FornadaError,
     JobRefusedError,
@@ -182,6 +183,9 @@ def _predict_rows(predictor: Predictor, rows: Rows, *, takes: Sequence[InputTens
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     try:
         return work(*arguments)
+    except DeviceLostError:
+        # As after any crash, the next range has a new process.
+        raise
     except JobRefusedError as exc:
         return {"failed": "job", "message": str(exc), "public": exc.public_text}
     except ModelDeclinedError as exc:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 from fornada.coordination.interface import Claim, Leases
 from fornada.errors import (
+    DeviceLostError,
     FornadaError,
     JobRefusedError,
     MessageError,
@@ -173,11 +174,13 @@ class ShardService:
         return rest
 
     def _compute_all(self, attempts: Sequence[Begun], steps: Steps) -> list[Computed]:
-        together: Sequence[ShardOutcome | None] = self._compute_together(attempts) or [
-            None for _ in attempts
-        ]
+        together: Sequence[ShardOutcome | None] = [None for _ in attempts]
+        with steps.attempt_step(*(attempt.run for attempt in attempts)):
+            together = self._compute_together(attempts) or together
         computed = []
         for attempt, outcome in zip(attempts, together, strict=True):
+            if steps.is_settled(attempt.run):
+                continue
             with steps.attempt_step(attempt.run):
                 computed.append(
                     Computed(attempt=attempt, outcome=outcome or self._compute(attempt))
@@ -192,7 +195,7 @@ class ShardService:
             return None
         try:
             return self._computation.run_together(attempts)
-        except MemoryError:
+        except (MemoryError, DeviceLostError):
             raise
         except ModelDeclinedError:
             # Each says so again, without another try.

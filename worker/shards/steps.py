@@ -81,7 +81,7 @@ class Steps:
                 self.defer(run, exc, counted=True)
 
     def leave(self, runs: Sequence[Claim], exc: FornadaError | OSError) -> None:
-        """Leave shards that are not at fault to the reconciler."""
+        """Leave shards to the reconciler."""
         if isinstance(exc, FornadaError) and _is_of_this_worker(exc):
             if isinstance(exc, StoreError):
                 # Of a model that was declined, the log has the text already.
@@ -89,9 +89,10 @@ class Steps:
                 self._repeated.log(log.warning, "shards given back", about=text, error=text)
             self.give_back(runs, exc.public_text)
             return
-        # The store, Redis or the disk fails for now, which is no fault of the shard.
+        # The store, Redis or the disk fails for now, which is no fault of the shard. The loss of a
+        # GPU may be.
         for run in runs:
-            self.defer(run, exc, counted=False)
+            self.defer(run, exc, counted=isinstance(exc, DeviceLostError))
 
     def drop(self, run: Claim, exc: FornadaError) -> None:
         """Settle a shard that does not exist."""
@@ -146,4 +147,4 @@ def _is_of_this_worker(exc: Exception) -> bool:
     if isinstance(exc, StoreError):
         # The store refuses this worker, for good: what an operator has to mend.
         return exc.fault not in {"item", "transient"}
-    return isinstance(exc, ModelDeclinedError | DeviceLostError)
+    return isinstance(exc, ModelDeclinedError)

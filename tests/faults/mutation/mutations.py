@@ -919,11 +919,11 @@ MUTATIONS = (
         tests=(f"{_SERVICE}nan_and_infinity_in_the_outputs_fail_their_items[conditional]",),
     ),
     Mutation(
-        name="lost-device-counts",
+        name="lost-device-does-not-count",
         path="worker/shards/steps.py",
-        old="    return isinstance(exc, ModelDeclinedError | DeviceLostError)\n",
-        new="    return isinstance(exc, ModelDeclinedError)\n",
-        tests=(f"{_SERVICE}a_lost_device_counts_no_attempt_and_holds_no_lease[conditional]",),
+        old="counted=isinstance(exc, DeviceLostError)",
+        new="counted=False",
+        tests=(f"{_SERVICE}a_device_lost_over_a_shard_counts_an_attempt[conditional]",),
     ),
     Mutation(
         name="halved-call-mixes-sizes",

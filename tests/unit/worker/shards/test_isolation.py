@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fornada.errors import InputError, ModelRefusedError
+from fornada.errors import DeviceLostError, InputError, ModelRefusedError
 from fornada.jobs.items import Placed
 from fornada.records import ItemError
 from worker.shards import isolated
@@ -139,6 +139,14 @@ def test_a_full_disk_does_not_blame_the_items(tmp_path: Path) -> None:
 
     # then IsolatedProcess takes it for a store that fails for now
     assert {"failed": "transient", "message": "[Errno 28] No space left on device"} == answer
+
+
+def test_a_process_that_loses_its_device_dies_of_it() -> None:
+    def predict() -> dict[str, Any]:
+        raise DeviceLostError("CUDA_ERROR_LAUNCH_FAILED")
+
+    with pytest.raises(DeviceLostError):
+        isolated._answered(predict)
 
 
 def test_a_model_that_kills_the_process_that_loads_it_is_refused(tmp_path: Path) -> None:

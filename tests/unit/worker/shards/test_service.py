@@ -923,21 +923,37 @@ def test_memory_errors_leave_run_so_that_the_process_ends(world: Any) -> None:
     assert 1 == world.attempts()
 
 
-def test_a_lost_device_counts_no_attempt_and_holds_no_lease(world: Any) -> None:
-    world.submit([ITEMS], max_attempts=1)
+def test_a_device_lost_over_a_shard_counts_an_attempt(world: Any) -> None:
+    world.submit([ITEMS], max_attempts=2)
     world.engine.predict_error = DeviceLostError("CUDA_ERROR_LAUNCH_FAILED")
+
+    assert "deferred" == world.run()
+
+    assert 1 == world.attempts()
+    assert "DeviceLostError: CUDA_ERROR_LAUNCH_FAILED" == world.coordination.last_error("job", 0)
+
+    # and this process, whose end was asked for, counts no more
+    world.advance(world.lease_s)
+    assert "given back" == world.run()
+    assert (1, ["lost"]) == (world.attempts(), world.lost)
+
+    # and once its attempts are used up, the shard is tried in a process of its own
+    _die(world, times=1)
+    world.isolate_over()
+    assert ("ok", True) == (world.run(), world.outcome().isolated)
+
+
+def test_a_device_that_is_lost_while_a_model_is_loaded_blames_no_shard(world: Any) -> None:
+    world.submit([ITEMS], max_attempts=1)
+    world.engine.build_error = DeviceLostError("CUDA_ERROR_LAUNCH_FAILED")
 
     assert ["given back"] * 3 == [world.run() for _ in range(3)]
 
     progress = world.coordination.progress("job")
     assert (0, set()) == (progress.attempts, progress.running)
-    assert {"worker-1": "CUDA_ERROR_LAUNCH_FAILED"} == progress.held_up
-
-    # and no call is made any more in this process, whose end was asked for once a call
+    said = "the GPU fails every call (CUDA_ERROR_LAUNCH_FAILED)"
+    assert {"worker-1": said} == progress.held_up
     assert ["lost"] == world.lost
-    world.engine.predict_error = None
-    world.cache.close()
-    assert "ok" == world.run()
 
 
 def test_a_lease_is_renewed_while_the_shard_runs(

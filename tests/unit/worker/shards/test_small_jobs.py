@@ -11,7 +11,12 @@ import pytest
 
 from fornada import keys
 from fornada.coordination.interface import Claim
-from fornada.errors import BrokerError, PredictionError, StoreUnavailableError
+from fornada.errors import (
+    BrokerError,
+    DeviceLostError,
+    PredictionError,
+    StoreUnavailableError,
+)
 from fornada.events import ShardFinished, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.ids import message_for, with_content_id
@@ -331,6 +336,18 @@ def test_out_of_memory_ends_a_bundle_too(world: Any) -> None:
 
     with pytest.raises(MemoryError):
         world.service.run_bundle(messages(*submit(world, 2)))
+
+
+def test_a_device_lost_over_a_bundle_counts_an_attempt_of_each_shard_and_no_more(
+    world: Any,
+) -> None:
+    jobs = submit(world, 3)
+    world.engine.predict_error = DeviceLostError("CUDA_ERROR_LAUNCH_FAILED")
+
+    assert ["deferred"] * 3 == world.service.run_bundle(messages(*jobs))
+
+    assert [1] * 3 == [world.attempts(job_id=job.job_id) for job in jobs]
+    assert ["lost"] == world.lost
 
 
 # Forged and stale messages.
