@@ -1,5 +1,6 @@
 """Ray Data: get, predict and put as stages of a data set; each task is a new job."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -18,7 +19,6 @@ _BATCH_ROWS = 8192
 _STEADY_LAPS = 5
 #: The same for tables, whose rows take far less than an image.
 _STEADY_TABLE_LAPS = 25
-_LEAST_STEADY_S = 2.0
 
 
 def get(row: dict[str, Any]) -> dict[str, Any]:
@@ -85,45 +85,52 @@ def _steady_rate(written: list[dict[str, Any]]) -> float:
 
 
 class RowClassifier:
-    """The actor that holds the model of rows."""
+    """The actor that holds the model of rows; it notes each batch, with the time, in a file."""
 
-    def __init__(self, model_path: str) -> None:
+    def __init__(self, model_path: str, notes_path: str) -> None:
         self._model = contract.load_model(Path(model_path))
+        self._notes_path = Path(notes_path)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Columns → keys and probabilities."""
         probabilities = self._model.predict_on_batch(tables.as_inputs(batch))
+        note = {"items": len(probabilities), "put_at": contract.now()}
+        with self._notes_path.open("a", encoding="ascii") as notes:
+            notes.write(json.dumps(note) + "\n")
         return tables.scored(batch[contract.KEY_COLUMN], probabilities)
 
 
 def run_table_job(task: Task, *, model_path: Path) -> Done:
-    """One job from Parquet to Parquet, then a longer one: its further rows give the steady rate."""
+    """One job from Parquet to Parquet, then a longer one for the steady rate."""
     store = _store()
-    began_at = contract.now()
-    items = _score_table(task.keys, task.output_prefix, model_path=model_path, store=store)
+    noted = _score_table(task.keys, task.output_prefix, model_path=model_path, store=store)
     finished_at = contract.now()
     figures = {}
     if len(task.keys) > 1:
         elsewhere = f"steady-{task.output_prefix}"
-        _score_table(task.keys * _STEADY_TABLE_LAPS, elsewhere, model_path=model_path, store=store)
-        longer_s = (contract.now() - finished_at) - (finished_at - began_at)
-        # Of little work, both take what starting takes.
-        if longer_s > _LEAST_STEADY_S:
-            figures["steady_rate"] = items * (_STEADY_TABLE_LAPS - 1) / longer_s
+        longer = task.keys * _STEADY_TABLE_LAPS
+        figures["steady_rate"] = _steady_rate(
+            _score_table(longer, elsewhere, model_path=model_path, store=store)
+        )
+    items = sum(batch["items"] for batch in noted)
     return Done(items=items, finished_at=finished_at, figures=figures)
 
 
-def _score_table(keys: list[str], prefix: str, *, model_path: Path, store: Any) -> int:
+def _score_table(
+    keys: list[str], prefix: str, *, model_path: Path, store: Any
+) -> list[dict[str, Any]]:
+    """What a job predicted: a note for each batch, oldest first."""
     dataset = ray.data.read_parquet([f"{BUCKET}/{key}" for key in keys], filesystem=store)
-    item_count: int = dataset.count()
-    dataset.map_batches(
-        RowClassifier,
-        fn_constructor_args=[str(model_path)],
-        batch_size=_BATCH_ROWS,
-        concurrency=1,
-        num_cpus=1,
-    ).write_parquet(f"{BUCKET}/{prefix}", filesystem=store, try_create_dir=False)
-    return item_count
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder, "notes.jsonl")
+        dataset.map_batches(
+            RowClassifier,
+            fn_constructor_args=[str(model_path), str(notes)],
+            batch_size=_BATCH_ROWS,
+            concurrency=1,
+            num_cpus=1,
+        ).write_parquet(f"{BUCKET}/{prefix}", filesystem=store, try_create_dir=False)
+        return [json.loads(line) for line in notes.read_text(encoding="ascii").splitlines()]
 
 
 def _store() -> Any:
