@@ -28,6 +28,8 @@ _LIGHT = Work(multiplications=10**6, weight_bytes=10**6, output_bytes=1000, oper
 _CNN = replace(_LIGHT, multiplications=4_500_000, output_bytes=115_200)
 #: As of the trainer's recipe for 28x28 images.
 _MLP = replace(_LIGHT, multiplications=203_264, output_bytes=3136)
+#: The benchmark's: with 256 rows, a call costs twice what it computes.
+_TABLE = replace(_LIGHT, multiplications=3680, output_bytes=256)
 _TINY = replace(_LIGHT, multiplications=1000, output_bytes=100)
 _RESNET50 = Work(
     multiplications=4 * 10**9, weight_bytes=10**8, output_bytes=3_211_264, operation_count=170
@@ -65,6 +67,8 @@ def _tiles(
     ("work", "call_bytes", "expected"),
     [
         pytest.param(_LIGHT, None, 256, id="a small network"),
+        pytest.param(_MLP, None, 256, id="a network of 28x28 images"),
+        pytest.param(_TABLE, None, 2048, id="a network of the columns of a table"),
         pytest.param(_CNN, None, 32, id="a small CNN"),
         pytest.param(_RESNET50, None, 2, id="ResNet50"),
         pytest.param(_MLP, 2**30, 32_768, id="a small network on a device"),
