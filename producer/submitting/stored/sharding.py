@@ -131,7 +131,7 @@ def cut_found(
 
     def shards_of(file: FoundObject) -> Iterator[Shard]:
         if file.kind == "npy":
-            return array_shards(file, item_counts[file], most_items)
+            return array_shards(file, item_counts[file.info.key], most_items)
         return _archive_shards(file, archives.members(file), limits)
 
     runs = (
