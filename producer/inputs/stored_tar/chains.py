@@ -30,17 +30,19 @@ NEAR_BYTES = 16 * 1024
 MOST_CHAINS = 32
 #: Of a header, and of the contents behind it: enough to tell an image.
 _KEPT_BYTES = HEADER_BYTES + HEAD_BYTES
-#: Where so much is read on in one go, there are small files alone: one request after the other is
-#: cheaper, and takes no memory.
-_MOST_READ_ON_BYTES = 256 * 1024
+#: The most that is read where a far header is, for labels and attributes beside each large file.
+_MOST_LANDING_BYTES = 4 * 1024
+#: Each further header that is near has so many times as much read. Where this is the most, there
+#: are small files alone: one large request after the other is cheaper, and takes no memory.
+_GROWTH, _MOST_READ_ON_BYTES = 4, 256 * 1024
 #: To find its first header, a chain reads most of a file in vain. All of them read no more than a
 #: twenty-fifth of the archive so, and less of small files, whose headers take as much again.
 _SEARCHED_PART = 25
-_LEAST_FILES, _MORE_A_FILE_BYTES = 12, 10 * 1024
-_CHAINS_A_LANDING = 3
+_LEAST_FILES, _MORE_A_FILE_BYTES = 12, 16 * 1024
+_CHAINS_A_LANDING, _DOUBT_BYTES = 3, 64 * 1024
 #: What is read at a time to find a header, and the most of all of it, as shares of a file.
 _PIECES_OF_A_FILE, _MOST_FILES_SEARCHED = 4, 8
-_LEAST_PIECE_BYTES, _MOST_PIECE_BYTES = 8 * 1024, 1024 * 1024
+_LEAST_PIECE_BYTES, _MOST_PIECE_BYTES = 4 * 1024, 1024 * 1024
 #: How far chains are ahead, and how much of what they have read is held at a time.
 _WINDOW_BYTES, _MOST_HELD_BYTES = 256 * 1024 * 1024, 32 * 1024 * 1024
 
@@ -109,7 +111,7 @@ class HeaderChains:
         self._walked_bytes = 0
         #: What was read to find headers.
         self._searched_bytes = 0
-        #: What such a request reads: as many small files as there commonly are between large ones.
+        #: What such a request reads.
         self._landing_bytes = _KEPT_BYTES
         #: How far those have come who follow the headers, and where they wait for a chain.
         self._taken_at = 0
@@ -208,7 +210,7 @@ class HeaderChains:
         while self._goes_on(chain, at):
             if not piece.holds(at, min(_KEPT_BYTES, self._size_bytes - at)):
                 if piece.data and at - kept_end < NEAR_BYTES:
-                    asked_bytes = max(2 * asked_bytes, NEAR_BYTES)
+                    asked_bytes = max(_GROWTH * asked_bytes, self._landing_bytes)
                     if asked_bytes > _MOST_READ_ON_BYTES:
                         return
                 else:
@@ -255,8 +257,8 @@ class HeaderChains:
 
     @property
     def _file_bytes(self) -> int:
-        """From one far header to the next, on average."""
-        return self._walked_bytes // max(1, self._landings)
+        """From one far header to the next, on average; more while few are known."""
+        return (self._walked_bytes + _DOUBT_BYTES) // max(1, self._landings)
 
     def _landed(self, walked_bytes: int, run_bytes: int) -> None:
         """Learn from a chain that came to a far header, and begin others, now that it pays."""
@@ -265,9 +267,9 @@ class HeaderChains:
         with self._changed:
             self._landings += 1
             self._walked_bytes += walked_bytes
-            if run_bytes:
+            if 0 < run_bytes <= _MOST_LANDING_BYTES:
                 fading = self._landing_bytes - self._landing_bytes // 8
-                self._landing_bytes = min(max(run_bytes, fading), NEAR_BYTES)
+                self._landing_bytes = max(run_bytes, fading)
             # The first few say little of how large files are.
             most = min(MOST_CHAINS, _CHAINS_A_LANDING * self._landings)
             while len(self._running) < most and (self._split() or self._widen()):

@@ -109,9 +109,10 @@ def _store(*archives: bytes, delay_s: float = 0) -> _Counting:
 
 
 def test_no_more_is_moved_than_a_tenth_beyond_the_files() -> None:
-    photographs = _photographs(400, least=20_000, most=500_000)
-    file_bytes = sum(len(data) for _, data in photographs)
-    for each in (400, 100, 20):
+    # As cameras write them, and with thumbnails among them.
+    for least, each in ((20_000, 400), (20_000, 100), (20_000, 20), (6_000, 200)):
+        photographs = _photographs(400, least=least, most=500_000)
+        file_bytes = sum(len(data) for _, data in photographs)
         parts = [photographs[first : first + each] for first in range(0, 400, each)]
         objects = _store(*[_archive(part) for part in parts])
         signature = Signature(
