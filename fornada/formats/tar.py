@@ -14,8 +14,18 @@ HEADER_BYTES = tarfile.BLOCKSIZE
 TAR_END = bytes(2 * HEADER_BYTES)
 
 _PLAIN_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+#: What POSIX and GNU archives have in each header, and where; older ones have nothing there.
+_MAGIC, _MAGIC_AT = b"ustar", 257
+#: Headers before that of a file, whose contents are its long name and other attributes.
+_ATTRIBUTES_TYPES = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 #: Most bytes of a name and other attributes of a file; tarfile reads them into memory whole.
-_MAX_ATTRIBUTES_BYTES = 256 * 1024
+MAX_ATTRIBUTES_BYTES = 256 * 1024
 
 
 class Span(NamedTuple):
@@ -37,6 +47,15 @@ class TarMember:
 
     name: str
     span: Span
+
+
+class HeaderStep(NamedTuple):
+    """What a header says about where the next one is."""
+
+    #: From the beginning of the one to that of the other.
+    size_bytes: int
+    #: Whether attributes of the file whose header is next are between the two.
+    has_attributes: bool
 
 
 def tar_header(name: str, size_bytes: int) -> bytes:
@@ -63,6 +82,45 @@ def is_tar(head: bytes) -> bool:
     except tarfile.HeaderError:
         return False
     return True
+
+
+def header_step(data: bytes) -> HeaderStep | None:
+    """How far from a header, with which `data` begins, the next is; `None` if none is there.
+
+    Only `tar_members` knows for sure: attributes may say another size.
+    """
+    try:
+        info = tarfile.TarInfo.frombuf(data[:HEADER_BYTES], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return None
+    # As tarfile has it: folders, links and devices have no contents, whatever size they state.
+    has_contents = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
+    has_attributes = info.type in _ATTRIBUTES_TYPES
+    if info.size < 0:
+        return None
+    contents_bytes = info.size if has_contents or has_attributes else 0
+    padded_bytes = contents_bytes + -contents_bytes % HEADER_BYTES
+    return HeaderStep(HEADER_BYTES + padded_bytes, has_attributes)
+
+
+def find_header(data: bytes, *, first_byte: int) -> int | None:
+    """Where the first header in `data` is, whole blocks after `first_byte`; `None` without one.
+
+    It is only known to look like one: a file in the archive may be an archive. Archives of before
+    1988 have headers that are not found.
+    """
+    magic_at = data.find(_MAGIC, first_byte + _MAGIC_AT)
+    while magic_at >= 0:
+        at = magic_at - _MAGIC_AT
+        if (at - first_byte) % HEADER_BYTES == 0 and is_tar(data[at : at + HEADER_BYTES]):
+            return at
+        magic_at = data.find(_MAGIC, magic_at + 1)
+    return None
+
+
+def has_findable_headers(head: bytes) -> bool:
+    """Whether the headers of an archive that begins with `head` are such as `find_header` finds."""
+    return head[_MAGIC_AT:].startswith(_MAGIC)
 
 
 def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
@@ -144,7 +202,7 @@ class _Headers:
         self.last = b""
 
     def read(self, size: int) -> bytes:
-        if size > _MAX_ATTRIBUTES_BYTES:
+        if size > MAX_ATTRIBUTES_BYTES:
             raise tarfile.ReadError(f"a file has {size} bytes of attributes")
         if self._is_one_back:
             self._is_one_back = False

@@ -65,7 +65,7 @@ class ShardInput(Record):
         selected = self.item_count if self.selected is None else size_of(self.selected)
         if self.item_count != selected:
             raise ValueError(f"{selected} items are selected, not {self.item_count}")
-        if any(error.index >= self.item_count for error in self.item_errors):
+        if self.item_errors and any(e.index >= self.item_count for e in self.item_errors):
             raise ValueError(f"an item error is not among {self.item_count} items")
         if (self.format == "parquet") != (self.row_groups is not None):
             raise ValueError("row_groups go with format parquet")
@@ -93,21 +93,32 @@ class ShardInput(Record):
     @property
     def needs_version_3(self) -> bool:
         """Whether it has a field that older versions lack."""
-        ranged = any(ref.first_byte is not None for ref in self.refs)
         selects = self.selected is not None or bool(self.item_errors)
         is_new = self.format in {"tar", "safetensors", "parquet"}
-        return ranged or selects or is_new or self.index is not None
+        if selects or is_new or self.index is not None:
+            return True
+        # As for `is_inline`: most shards have one object and nothing beside it.
+        for ref in self.objects:
+            if ref.first_byte is not None:
+                return True
+        return self.item_ids is not None and self.item_ids.first_byte is not None
 
     def to_json(self) -> bytes:
         """The shard as UTF-8 JSON."""
         # Most shards have neither; versions before 3 do not know the fields.
         empty = {name for name in ("files", "item_errors") if not getattr(self, name)}
-        return self.model_dump_json(exclude_none=True, exclude=empty).encode()
+        # What `model_dump_json` calls, which takes as long again.
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True, exclude=empty)
 
     @property
     def is_inline(self) -> bool:
         """Whether some of its bytes are in the manifest."""
-        return any(ref.inline is not None for ref in self.refs)
+        for ref in self.objects:
+            if ref.inline is not None:
+                return True
+        return any(
+            ref is not None and ref.inline is not None for ref in (self.item_ids, self.index)
+        )
 
     @property
     def refs(self) -> list[ObjectRef]:

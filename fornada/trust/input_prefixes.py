@@ -97,7 +97,8 @@ class InputPrefixes:
 def _is_own(key: str) -> bool:
     """Whether Fornada itself writes what is under this key, or below it, in its bucket."""
     # Some servers and proxies take repeated slashes for one.
-    return re.sub("/+", "/", key).removeprefix("/").startswith(keys.OWN_PREFIXES)
+    single = re.sub("/+", "/", key) if "//" in key else key
+    return single.removeprefix("/").startswith(keys.OWN_PREFIXES)
 
 
 def _is_within(prefix: InputPrefix, other: InputPrefix) -> bool:

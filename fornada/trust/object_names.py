@@ -10,6 +10,9 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 def key_flaw(key: str) -> str | None:
     """Why no object can be read by this key, if that is so."""
+    if key.isascii() and 0 < len(key) <= _MAX_KEY_BYTES and "/." not in f"/{key}":
+        # Nearly all of them, in a fifth of the time.
+        return None
     try:
         size_bytes = len(key.encode())
     except UnicodeEncodeError:

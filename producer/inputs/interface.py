@@ -157,8 +157,10 @@ class Selection:
 
     def takes(self, path: str) -> bool:
         """Whether a file is meant; `path` is relative to what was named."""
-        if any(is_litter(part) for part in path.split("/")):
+        if any(map(is_litter, path.split("/"))):
             return False
+        if not (self.include or self.exclude):
+            return True
         names = (path, path.rpartition("/")[2])
         fits = not self.include or _any_fits(names, self.include)
         return fits and not _any_fits(names, self.exclude)

@@ -31,6 +31,8 @@ class SubmittedJobs(OpenJobs, JobIndex, TraceLinks, Protocol):
 
 #: Manifests of small jobs that are written concurrently.
 _WRITING_THREADS = 4
+#: Messages for workers to begin with while the others, which may be a thousand, are noted.
+_MESSAGES_AHEAD = 4
 #: Small jobs a round: workers compute the first ones while the others are being created.
 _JOBS_PER_ROUND = 4 * MAX_BUNDLE
 
@@ -88,13 +90,16 @@ class JobCreator:
         try:
             queued = self.coordination.queue_length(self.settings.queue)
             first = shards[: max(0, self.settings.enqueue_window - queued)]
-            if not self.coordination.mark_enqueued(job_id, first):
-                return
-            self.sender.enqueue(
-                (ShardMessage(job_id=job_id, shard=shard) for shard in first),
-                together=MAX_BUNDLE if manifest.is_small else 1,
-                traces=self._traces_of([job_id]),
-            )
+            together = MAX_BUNDLE if manifest.is_small else 1
+            ahead = _MESSAGES_AHEAD * together
+            for some in (first[:ahead], first[ahead:]) if first[ahead:] else (first,):
+                if not self.coordination.mark_enqueued(job_id, some):
+                    return
+                self.sender.enqueue(
+                    (ShardMessage(job_id=job_id, shard=shard) for shard in some),
+                    together=together,
+                    traces=self._traces_of([job_id]),
+                )
         except BrokerError as exc:
             # The manifest is stored, so the job is accepted; the reconciler enqueues it.
             log.warning("job accepted, enqueued later", job_id=job_id, error=str(exc))

@@ -36,11 +36,11 @@ def upload(
     held_bytes = 0
     with ThreadPoolExecutor(max_workers=_UPLOAD_THREADS) as pool:
         for number, shard in enumerate(shards):
-            keeper = _ObjectKeeper(job=job, shard=number, objects=target)
             if not pending and isinstance(shard, StoredShard) and shard.item_ids is None:
                 # A thread would have nothing to store.
-                yield shard.kept(keeper)
+                yield shard.input
                 continue
+            keeper = _ObjectKeeper(job=job, shard=number, objects=target)
             pending.append((pool.submit(in_context(shard.kept), keeper), shard.size_bytes))
             held_bytes += shard.size_bytes
             while len(pending) == _UPLOAD_THREADS or held_bytes > _MOST_HELD_BYTES:

@@ -28,8 +28,8 @@ def count_items(
     taken: InputTensor,
     model: str,
     reads_all: bool,
-) -> dict[FoundObject, int]:
-    """How many items each of the arrays holds.
+) -> dict[str, int]:
+    """How many items each of the arrays holds, by its key.
 
     Reading a header takes a request. Of many arrays, those are counted by their sizes that leave no
     doubt. Workers check what they read: a shard of another shape or dtype is dead.
@@ -58,13 +58,15 @@ def count_items(
         return _checked_items(header, taken, model)
 
     bucket = files[0].bucket if files else None
-    counted = dict(zip(read, read_each([f.info for f in read], count, bucket=bucket), strict=True))
-    of_size = {file.info.size_bytes: count for file, count in counted.items()}
+    infos = [file.info for file in read]
+    counts = read_each(infos, count, bucket=bucket)
+    counted = {info.key: count for info, count in zip(infos, counts, strict=True)}
+    of_size = {info.size_bytes: count for info, count in zip(infos, counts, strict=True)}
     for file in files:
-        if file not in counted:
-            size_bytes = file.info.size_bytes
-            known = of_size.get(size_bytes)
-            counted[file] = known or (size_bytes - _HEADER_BYTES) // item_bytes
+        info = file.info
+        if info.key not in counted:
+            known = of_size.get(info.size_bytes)
+            counted[info.key] = known or (info.size_bytes - _HEADER_BYTES) // item_bytes
     return counted
 
 

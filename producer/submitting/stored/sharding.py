@@ -14,8 +14,8 @@ from fornada.tensors import InputTensor
 from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.archives import too_large
 from producer.inputs.interface import Signature, StoredImages
-from producer.inputs.stored_archives import stored_members
 from producer.inputs.stored_images import FoundObject, find_objects
+from producer.inputs.stored_tar.members import StoredArchives
 from producer.inputs.tables.images import FetchUrl
 from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, TableOptions
 from producer.inputs.tables.stored import url_fetcher
@@ -127,17 +127,19 @@ def cut_found(
     )
     most_items = max(1, limits.file_bytes // max(1, fixed_bytes(signature.outputs)))
 
+    archives = StoredArchives([f for f in found if f.kind == "tar"], stored, objects=objects)
+
     def shards_of(file: FoundObject) -> Iterator[Shard]:
         if file.kind == "npy":
-            return array_shards(file, item_counts[file], most_items)
-        return _archive_shards(file, stored_members(file, stored, objects=objects), limits)
+            return array_shards(file, item_counts[file.info.key], most_items)
+        return _archive_shards(file, archives.members(file), limits)
 
     runs = (
         _image_shards(run, limits) if are_images else chain.from_iterable(map(shards_of, run))
         for are_images, run in groupby(found, key=lambda file: file.kind == "image")
     )
     shards = chain.from_iterable(runs)
-    return StoredShards(_at_least_one(_numbered(shards), stored))
+    return StoredShards(_at_least_one(_numbered(shards), stored, archives))
 
 
 def _only_input(
@@ -156,11 +158,14 @@ def _only_input(
     return taken
 
 
-def _at_least_one(shards: Iterable[Shard], stored: StoredImages) -> Iterator[Shard]:
+def _at_least_one(
+    shards: Iterable[Shard], stored: StoredImages, archives: StoredArchives
+) -> Iterator[Shard]:
     is_empty = True
-    for shard in shards:
-        is_empty = False
-        yield shard
+    with archives:
+        for shard in shards:
+            is_empty = False
+            yield shard
     if is_empty:
         raise InputError(f"{stored} has no file that is included; check include and exclude")
     stored.left_out.log()

@@ -246,6 +246,44 @@ def test_enqueued_shards_are_noted_before_their_messages_are_sent(world: Any) ->
     assert [{0, 1}, {0, 1}] == [set(flying) for flying in noted]
 
 
+def test_workers_begin_with_a_few_shards_before_the_others_are_noted(new_world: Any) -> None:
+    # given
+    world = new_world(max_inline_bytes=0)
+    noted: list[set[int]] = []
+
+    def look(messages: Iterable[ShardMessage], **_: object) -> None:
+        noted.extend(set(world.coordination.progress(m.job_id).enqueued) for m in messages)
+
+    world.sender.enqueue = look
+
+    # when
+    world.client.submit(IMAGES, model="m", items_per_shard=1)
+
+    # then
+    every = set(range(len(IMAGES)))
+    assert len(every) > 4
+    assert [{0, 1, 2, 3}] * 4 + [every] * (len(every) - 4) == noted
+
+
+def test_a_job_that_ends_while_its_messages_are_sent_gets_no_more(new_world: Any) -> None:
+    # given
+    world = new_world(max_inline_bytes=0)
+    sent: list[int] = []
+
+    def end(messages: Iterable[ShardMessage], **_: object) -> None:
+        for message in messages:
+            sent.append(message.shard)
+            world.coordination.end_jobs({message.job_id: "CANCELLED"})
+
+    world.sender.enqueue = end
+
+    # when
+    world.client.submit(IMAGES, model="m", items_per_shard=1)
+
+    # then
+    assert [0, 1, 2, 3] == sent
+
+
 # When the broker is away.
 
 

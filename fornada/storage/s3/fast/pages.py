@@ -19,16 +19,20 @@ def parse_page(body: bytes) -> dict[str, Any] | None:
         is_encoded = root.findtext(f"{space}EncodingType") == "url"
 
         def decoded(text: str) -> str:
-            return unquote_plus(text) if is_encoded else text
+            has_escapes = is_encoded and ("%" in text or "+" in text)
+            return unquote_plus(text) if has_escapes else text
 
+        key, size, etag, modified = (
+            f"{space}{name}" for name in ("Key", "Size", "ETag", "LastModified")
+        )
         page: dict[str, Any] = {
             "IsTruncated": {"true": True, "false": False}[_text(root, f"{space}IsTruncated")],
             "Contents": [
                 {
-                    "Key": decoded(_text(entry, f"{space}Key")),
-                    "Size": int(_text(entry, f"{space}Size")),
-                    "ETag": entry.findtext(f"{space}ETag") or "",
-                    "LastModified": _moment(_text(entry, f"{space}LastModified")),
+                    "Key": decoded(_text(entry, key)),
+                    "Size": int(_text(entry, size)),
+                    "ETag": entry.findtext(etag) or "",
+                    "LastModified": _moment(_text(entry, modified)),
                 }
                 for entry in root.iterfind(f"{space}Contents")
             ],

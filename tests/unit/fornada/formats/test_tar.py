@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from fornada.errors import InputError
 from fornada.formats.tar import (
     TAR_END,
+    HeaderStep,
     Span,
+    find_header,
+    has_findable_headers,
+    header_step,
     index_json,
     is_tar,
     parse_index,
@@ -100,6 +104,51 @@ def test_a_head_tells_an_archive_from_other_files() -> None:
     assert is_tar(packed([b"x"])[:512])
     for head in (b"", b"\0" * 512, b"x" * 512, packed([b"x"])[:511]):
         assert not is_tar(head)
+
+
+def test_steps_lead_from_header_to_header_as_tarfile_reads_them() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        # A folder has no contents, whatever size it states.
+        for kind, size_bytes in ((tarfile.DIRTYPE, 700), (tarfile.REGTYPE, 700), (b"Z", 512)):
+            member = tarfile.TarInfo("é" if kind == tarfile.REGTYPE else "a")
+            member.type, member.size = kind, size_bytes
+            contents = None if kind == tarfile.DIRTYPE else io.BytesIO(bytes(size_bytes))
+            archive.addfile(member, contents)
+    data = buffer.getvalue()
+
+    steps, at = [], 0
+    while (step := header_step(data[at:])) is not None:
+        steps.append(step)
+        at += step.size_bytes
+
+    # The second is the name of the third.
+    assert [(512, False), (1024, True), (1536, False), (1024, False)] == steps
+    assert not any(data[at:])
+    assert HeaderStep(512, has_attributes=False) == header_step(tar_header("a", 0))
+
+
+def test_no_step_leads_back_or_from_what_is_no_header() -> None:
+    negative = bytearray(tar_header("a", 0))
+    negative[124:136] = b"\xff" * 12
+    negative[148:156] = b" " * 8
+    negative[148:156] = b"%06o\0 " % sum(negative)
+    assert is_tar(bytes(negative))
+
+    for block in (bytes(negative), b"", bytes(512), b"x" * 512, tar_header("a", 5)[:511]):
+        assert None is header_step(block)
+
+
+def test_headers_are_found_whole_blocks_from_anywhere_and_nothing_else_is() -> None:
+    header = tar_header("a.png", 5)
+    for before in (0, 1, 513):
+        # What only looks like one, in the block before and at other places in it.
+        noise = bytes(before) + b"ustar" * 102 + b"!!" + bytes(257) + b"ustar" + bytes(250)
+        assert before + 1024 == find_header(noise + header, first_byte=before)
+    for data in (b"", bytes(2048), header[:511], b"x" + header, b"x" * 257 + b"ustar" + bytes(250)):
+        assert None is find_header(data, first_byte=0)
+    assert has_findable_headers(header)
+    assert not has_findable_headers(header[:257] + bytes(255))
 
 
 def test_an_index_names_files_within_the_archive_alone() -> None:
