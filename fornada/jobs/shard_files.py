@@ -3,7 +3,8 @@
 import contextlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
@@ -126,9 +127,19 @@ class ImageFiles:
             rows[index] = item
             return _Found(None, ignores)
 
-        indices = range(len(self.contents))
-        found = map(decode, indices) if pool is None else pool.map(decode, indices)
-        return _Decoding(taken=taken, rows=rows, found=found)
+        found: list[_Found | None] = [None] * len(self.contents)
+        left = iter(range(len(self.contents)))
+
+        def decode_rest() -> None:
+            for index in left:
+                found[index] = decode(index)
+
+        if pool is None:
+            decode_rest()
+            return _Decoding(taken=taken, rows=rows, found=found)
+        # One task a thread, not one a file, whose end would wake the thread that waits for all.
+        tasks = [pool.submit(decode_rest) for _ in range(min(pool.thread_count, len(found)))]
+        return _Decoding(taken=taken, rows=rows, found=found, tasks=tasks)
 
 
 class _Found(NamedTuple):
@@ -145,8 +156,9 @@ class _Decoding:
     taken: InputTensor
     #: The items, where all have one shape.
     rows: Array | None
-    #: In the order of the files.
-    found: Iterable[_Found]
+    #: In the order of the files; complete once the tasks have ended.
+    found: Sequence[_Found | None]
+    tasks: Sequence[Future[None]] = ()
 
     def decoded(self) -> Decoded:
         column, errors, orientations_ignored = self.column()
@@ -155,7 +167,9 @@ class _Decoding:
 
     def column(self) -> tuple[Column, list[ItemError], int]:
         """Wait for all; as `ImageFiles.column`."""
-        taken, found = self.taken, list(self.found)
+        for task in self.tasks:
+            task.result()
+        taken, found = self.taken, [each for each in self.found if each is not None]
         orientations_ignored = sum(each.ignores_orientation for each in found)
         errors = [
             ItemError(index=index, reason=item[:MAX_REASON_CHARACTERS])
