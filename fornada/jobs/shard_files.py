@@ -24,7 +24,7 @@ from fornada.formats.tar import Span, parse_index, tar_members
 from fornada.formats.tensor_file import Column
 from fornada.jobs.items import MAX_REASON_CHARACTERS, Items
 from fornada.jobs.shard_inputs import ShardInput
-from fornada.parallel import in_parallel
+from fornada.parallel import all_in_parallel
 from fornada.records import ItemError, ObjectRef
 from fornada.tensors import InputTensor
 
@@ -240,7 +240,7 @@ def fetch_objects(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
         except (InputError, IntegrityError, ObjectNotFoundError) as exc:
             return exc.public_text
 
-    contents = list(in_parallel(content, range(shard.item_count)))
+    contents = all_in_parallel(content, range(shard.item_count))
     return ImageFiles(contents=contents, names=[objects[position].key for position in positions])
 
 
@@ -262,7 +262,7 @@ def fetch_archive(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
     if spans is not None and _are_few(shard, spans):
         wanted = [spans[position] for position in shard.positions]
         parts = [archive.part(s.first_byte, s.size_bytes, sha256=s.sha256) for s in wanted]
-        contents = list(in_parallel(fetch, parts))
+        contents = all_in_parallel(fetch, parts)
     else:
         data = fetch(archive)
         if spans is None:
