@@ -3,7 +3,8 @@
 import contextlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,7 +24,7 @@ from fornada.formats.tar import Span, parse_index, tar_members
 from fornada.formats.tensor_file import Column
 from fornada.jobs.items import MAX_REASON_CHARACTERS, Items
 from fornada.jobs.shard_inputs import ShardInput
-from fornada.parallel import in_parallel
+from fornada.parallel import all_in_parallel
 from fornada.records import ItemError, ObjectRef
 from fornada.tensors import InputTensor
 
@@ -126,9 +127,19 @@ class ImageFiles:
             rows[index] = item
             return _Found(None, ignores)
 
-        indices = range(len(self.contents))
-        found = map(decode, indices) if pool is None else pool.map(decode, indices)
-        return _Decoding(taken=taken, rows=rows, found=found)
+        found: list[_Found | None] = [None] * len(self.contents)
+        left = iter(range(len(self.contents)))
+
+        def decode_rest() -> None:
+            for index in left:
+                found[index] = decode(index)
+
+        if pool is None:
+            decode_rest()
+            return _Decoding(taken=taken, rows=rows, found=found)
+        # One task a thread, not one a file, whose end would wake the thread that waits for all.
+        tasks = [pool.submit(decode_rest) for _ in range(min(pool.thread_count, len(found)))]
+        return _Decoding(taken=taken, rows=rows, found=found, tasks=tasks)
 
 
 class _Found(NamedTuple):
@@ -145,8 +156,9 @@ class _Decoding:
     taken: InputTensor
     #: The items, where all have one shape.
     rows: Array | None
-    #: In the order of the files.
-    found: Iterable[_Found]
+    #: In the order of the files; complete once the tasks have ended.
+    found: Sequence[_Found | None]
+    tasks: Sequence[Future[None]] = ()
 
     def decoded(self) -> Decoded:
         column, errors, orientations_ignored = self.column()
@@ -155,7 +167,9 @@ class _Decoding:
 
     def column(self) -> tuple[Column, list[ItemError], int]:
         """Wait for all; as `ImageFiles.column`."""
-        taken, found = self.taken, list(self.found)
+        for task in self.tasks:
+            task.result()
+        taken, found = self.taken, [each for each in self.found if each is not None]
         orientations_ignored = sum(each.ignores_orientation for each in found)
         errors = [
             ItemError(index=index, reason=item[:MAX_REASON_CHARACTERS])
@@ -226,7 +240,7 @@ def fetch_objects(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
         except (InputError, IntegrityError, ObjectNotFoundError) as exc:
             return exc.public_text
 
-    contents = list(in_parallel(content, range(shard.item_count)))
+    contents = all_in_parallel(content, range(shard.item_count))
     return ImageFiles(contents=contents, names=[objects[position].key for position in positions])
 
 
@@ -248,7 +262,7 @@ def fetch_archive(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
     if spans is not None and _are_few(shard, spans):
         wanted = [spans[position] for position in shard.positions]
         parts = [archive.part(s.first_byte, s.size_bytes, sha256=s.sha256) for s in wanted]
-        contents = list(in_parallel(fetch, parts))
+        contents = all_in_parallel(fetch, parts)
     else:
         data = fetch(archive)
         if spans is None:

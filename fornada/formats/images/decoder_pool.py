@@ -30,6 +30,7 @@ class DecoderPool(ThreadPoolExecutor):
 
     def __init__(self, threads: int, *, limit_bytes: int = MAX_DECODING_BYTES) -> None:
         super().__init__(threads, thread_name_prefix="decoder")
+        self.thread_count = threads
         self._limit_bytes = limit_bytes
         self._taken_bytes = 0
         self._freed = threading.Condition()

@@ -58,10 +58,15 @@ def _centers(before: int, after: int) -> NDArray[np.float32]:
 def _bilinear(before: int, after: int) -> Taps:
     centers = _centers(before, after)
     floor = np.floor(centers)
-    low = np.maximum(floor.astype(np.int64), 0)
-    high = np.minimum(floor.astype(np.int64) + 1, before - 1)
-    share = (centers - floor).astype(_F32)
-    return Taps(np.stack([low, high], axis=1), np.stack([1 - share, share], axis=1))
+    positions = np.empty((2, after), np.int64)
+    low, high = positions
+    low[:] = floor
+    np.minimum(low + 1, before - 1, out=high)
+    np.maximum(low, 0, out=low)
+    weights = np.empty((2, after), _F32)
+    np.subtract(centers, floor, out=weights[1])
+    np.subtract(1, weights[1], out=weights[0])
+    return Taps(positions.T, weights.T)
 
 
 def _bicubic(before: int, after: int) -> Taps:

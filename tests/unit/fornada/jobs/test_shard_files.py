@@ -223,6 +223,35 @@ def test_the_threads_of_the_pool_decode_and_give_the_same(monkeypatch: pytest.Mo
     np.testing.assert_array_equal(alone.items.groups[0].rows.only, pooled.items.groups[0].rows.only)
 
 
+def test_a_thread_of_the_pool_has_one_task_for_all_files_that_it_decodes() -> None:
+    submitted = []
+
+    class Pool(DecoderPool):
+        def submit(self, fn, /, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202 - as the base
+            submitted.append(fn)
+            return super().submit(fn, *args, **kwargs)
+
+    files = ImageFiles(contents=[png(n) for n in range(30)], names=[str(n) for n in range(30)])
+
+    with Pool(4) as pool:
+        items = files.decoded(TAKEN, pool=pool).items
+
+    assert (4, 30) == (len(submitted), len(items.groups[0].rows))
+
+
+def test_what_a_decoder_raises_beyond_a_bad_file_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(data: bytes, *, taken: InputTensor, where: str) -> np.ndarray:
+        if where == "17":
+            raise MemoryError
+        return decode_item(data, taken=taken, where=where)
+
+    monkeypatch.setattr("fornada.jobs.shard_files.decode_item", decode)
+    files = ImageFiles(contents=[png(n) for n in range(30)], names=[str(n) for n in range(30)])
+
+    with DecoderPool(2) as pool, pytest.raises(MemoryError):
+        files.decoded(TAKEN, pool=pool)
+
+
 def test_a_file_that_this_worker_cannot_decode_fails_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
