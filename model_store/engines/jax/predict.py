@@ -62,8 +62,9 @@ def compile_predict(
         ModelRefusedError: JAX lacks what a layer needs, the model does not take such items, or it
             has other outputs.
     """
+    device = device_here()
     if not any(tensor.is_open for tensor in takes):
-        return _guarded(_compiled(model, tile_items, takes, gives, part_items))
+        return _guarded(_compiled(model, tile_items, takes, gives, part_items), device)
 
     @functools.lru_cache(maxsize=_KEPT_SIZES)
     def of_size(rows: int, shapes: tuple[tuple[int, ...], ...]) -> Predict:
@@ -73,7 +74,7 @@ def compile_predict(
         ]
         return _compiled(model, rows, sized, gives)
 
-    predict = _guarded(lambda tile: of_size(len(tile), tile.shapes)(tile))
+    predict = _guarded(lambda tile: of_size(len(tile), tile.shapes)(tile), device)
     return with_checked_sizes(predict, model, takes=takes)
 
 
@@ -234,12 +235,17 @@ def _as_stored(output: Array, dtype: str | None) -> Array:
     return output if dtype is None else output.astype(dtype, copy=False)
 
 
-def _guarded(predict: Predict) -> Predict:
-    """`predict`, whose failures are ours."""
+def _guarded(predict: Predict, device: Any) -> Predict:
+    """`predict`, whose failures are ours.
+
+    Args:
+        predict: Computes a tile on the device.
+        device: Is asked for once: that takes as long as a short call.
+    """
 
     def guarded(tile: Rows) -> Rows:
         try:
-            with _errors_of(device_here()):
+            with _errors_of(device):
                 return predict(tile)
         except (DeviceMemoryError, DeviceLostError):
             raise
