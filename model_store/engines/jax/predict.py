@@ -4,7 +4,7 @@ import functools
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,14 @@ from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor, stored_dtype
 from model_store.engines.interface import Predict
-from model_store.engines.jax.devices import compiler_options, device_here, import_jax, platform_of
+from model_store.engines.jax.depthwise import fast_depthwise
+from model_store.engines.jax.devices import (
+    Platform,
+    compiler_options,
+    device_here,
+    import_jax,
+    platform_of,
+)
 from model_store.engines.jax.feeding import Call, Feed, device_errors, in_parts, parts_of
 from model_store.engines.jax.host_memory import HostMemory
 from model_store.engines.jax.indices import check_indices, looks_up, with_index_check
@@ -31,8 +38,9 @@ from model_store.engines.refusals import (
 
 #: Sizes of open sides for which a compiled call is kept.
 _KEPT_SIZES = 256
-#: Warnings are the process's; two threads that both change their filters would leave them changed.
-_warnings_lock = threading.Lock()
+#: Warnings and Keras's functions are the process's; two threads that both change them would leave
+#: them changed.
+_tracing_lock = threading.Lock()
 
 
 def compile_predict(
@@ -94,7 +102,7 @@ def _compiled(
         for tensor in takes
     ]
     try:
-        with _errors_of(device), _tracing(jax):
+        with _errors_of(device), _tracing(jax, platform_of(device)):
             compiled, shapes, checks_indices = _program(
                 _forward(model, takes, gives), weights, specs, part_items
             )
@@ -256,10 +264,11 @@ def _guarded(predict: Predict, device: Any) -> Predict:
 
 
 @contextmanager
-def _tracing(jax: Any) -> Iterator[None]:
+def _tracing(jax: Any, platform: Platform) -> Iterator[None]:
     """Full precision: by default GPUs round to 10 bits, and TPUs to 8, before they multiply."""
     with (
-        _warnings_lock,
+        _tracing_lock,
+        fast_depthwise() if platform == "cpu" else nullcontext(),
         warnings.catch_warnings(),
         jax.default_matmul_precision("highest"),
     ):

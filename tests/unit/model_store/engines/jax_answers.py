@@ -16,6 +16,7 @@ from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.catalog import open_engine, publishing_engine
 from model_store.engines.interface import Engine, Predict
+from model_store.engines.jax.depthwise import fast_depthwise
 from model_store.engines.keras_file import load_model, save_model
 from model_store.engines.keras_setup import import_keras
 from model_store.publishing.checked import packages
@@ -23,6 +24,8 @@ from model_store.scratch import scratch_folder
 
 _ROWS = 64
 _PIXELS = InputTensor(name="pixels", dtype="uint8", shape=[28, 28])
+#: Size of the kernel, stride, dilation, outputs of a channel.
+_DEPTHWISE = [(1, 1, 1, 1), (3, 1, 1, 1), (3, 2, 1, 1), (5, 3, 1, 2), (2, 1, 2, 3), (10, 1, 1, 1)]
 _TOKENS = InputTensor(name="tokens", dtype="int64", shape=[4])
 
 
@@ -41,6 +44,7 @@ def main() -> None:
         "packages": packages(),
         **_of_images(engine, keras),
         "normalized": _of_normalized(engine, keras),
+        "depthwise": _of_depthwise(engine, keras),
         **_of_tokens(engine, keras),
     }
     loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
@@ -101,6 +105,54 @@ def _of_normalized(engine: Engine, keras: Any) -> dict[str, int]:
         "programs of a load": programs,
         "same weights": all(given.tobytes() == read.tobytes() for given, read in same),
     }
+
+
+def _of_depthwise(engine: Engine, keras: Any) -> dict[str, Any]:
+    """Whether XLA convolves in groups, and how far sums of products are from Keras's."""
+    layers = keras.layers
+    pixels = keras.Input((28, 28), dtype="uint8")
+    hidden = layers.Reshape((28, 28, 1))(layers.Rescaling(0.01)(pixels))
+    hidden = layers.DepthwiseConv2D(3)(layers.SeparableConv2D(4, 3)(layers.Conv2D(4, 3)(hidden)))
+    model = keras.Model(pixels, layers.Dense(3)(layers.GlobalAveragePooling2D()(hidden)))
+    gives = [OutputTensor(name="numbers", shape=[3], kind="values")]
+    jax: Any = sys.modules["jax"]
+    convolve = jax.lax.conv_general_dilated
+    with mock.patch.object(jax.lax, "conv_general_dilated", wraps=convolve) as convolved:
+        _compiled(engine, model, _PIXELS, gives)
+    return {
+        "groups": [call.kwargs["feature_group_count"] for call in convolved.call_args_list],
+        "differences": [
+            _depthwise_difference(keras, *case, sides=sides)
+            for case in _DEPTHWISE
+            for sides in ((13,), (13, 12))
+        ],
+    }
+
+
+def _depthwise_difference(
+    keras: Any, size: int, stride: int, dilation: int, multiplier: int, *, sides: tuple[int, ...]
+) -> float:
+    rng = np.random.default_rng(1)
+    items = rng.normal(size=(2, *sides, 5)).astype(np.float32)
+    kernel = rng.normal(size=(*(size for _ in sides), 5, multiplier)).astype(np.float32)
+
+    def convolved(padding: str) -> Any:
+        return np.asarray(
+            keras.ops.depthwise_conv(
+                items,
+                kernel,
+                strides=stride if len(sides) == 1 else (stride, stride),
+                padding=padding,
+                dilation_rate=dilation,
+                data_format="channels_last",
+            )
+        )
+
+    expected = [convolved(padding) for padding in ("same", "valid")]
+    with fast_depthwise():
+        found = [convolved(padding) for padding in ("same", "valid")]
+    assert [each.shape for each in expected] == [each.shape for each in found]
+    return max(float(np.abs(e - f).max()) for e, f in zip(expected, found, strict=True))
 
 
 def _programs(call: Any) -> int:

@@ -64,6 +64,15 @@ def test_a_call_does_not_look_for_its_device(answers: dict[str, Any]) -> None:
     assert 0 == answers["normalized"]["looks"]
 
 
+def test_depthwise_convolutions_are_sums_of_products_as_keras_has_them(
+    answers: dict[str, Any],
+) -> None:
+    # The plain one, and what mixes the channels after the separable one.
+    assert [1, 1] == answers["depthwise"]["groups"]
+    assert 12 == len(answers["depthwise"]["differences"])
+    assert 1e-5 > max(answers["depthwise"]["differences"])
+
+
 def test_tokens_that_no_table_has_fail(answers: dict[str, Any]) -> None:
     assert "an index is outside of its table" in answers["token 10"]
     assert "are over 32 bits" in answers["token 2**32"]
