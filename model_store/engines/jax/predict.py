@@ -1,6 +1,5 @@
 """The compiled predict call of a Keras model on JAX."""
 
-import functools
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from model_store.engines.jax.feeding import Call, Feed, device_errors, in_parts,
 from model_store.engines.jax.host_memory import HostMemory
 from model_store.engines.jax.indices import check_indices, looks_up, with_index_check
 from model_store.engines.keras_setup import call_model, import_keras
-from model_store.engines.open_sizes import with_checked_sizes
+from model_store.engines.open_sizes import found_once, with_checked_sizes
 from model_store.engines.refusals import (
     call_text,
     check_output_shapes,
@@ -74,14 +73,14 @@ def compile_predict(
     if not any(tensor.is_open for tensor in takes):
         return _guarded(_compiled(model, tile_items, takes, gives, part_items), device)
 
-    @functools.lru_cache(maxsize=_KEPT_SIZES)
-    def of_size(rows: int, shapes: tuple[tuple[int, ...], ...]) -> Predict:
+    def compiled(rows: int, shapes: tuple[tuple[int, ...], ...]) -> Predict:
         sized = [
             tensor.model_copy(update={"shape": list(shape)})
             for tensor, shape in zip(takes, shapes, strict=True)
         ]
         return _compiled(model, rows, sized, gives)
 
+    of_size = found_once(compiled, most=_KEPT_SIZES)
     predict = _guarded(lambda tile: of_size(len(tile), tile.shapes)(tile), device)
     return with_checked_sizes(predict, model, takes=takes)
 
