@@ -7,14 +7,17 @@ memory.
 import functools
 import math
 import sys
-from collections.abc import Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from fornada.errors import PredictionError, error_line
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, text_of
 from model_store.engines.interface import Predict
 from model_store.engines.keras_setup import packed_inputs
+
+T = TypeVar("T")
 
 #: The most rows, and numbers, of a call of items whose size is open: 16 texts of 128 tokens, one
 #: image. Changing them changes bytes.
@@ -33,11 +36,29 @@ def open_tile_items(item_shapes: Sequence[Sequence[int]]) -> int:
     return min(OPEN_TILE_ITEMS, 1 << max(0, fitting.bit_length() - 1))
 
 
+def found_once(find: Callable[..., T], *, most: int) -> Callable[..., T]:
+    """`find`, whose results are kept; of threads that ask for the same, one finds it.
+
+    A size that is new comes to all streams at once.
+
+    Args:
+        find: Takes positional arguments alone.
+        most: Results that are kept.
+    """
+    found = functools.lru_cache(maxsize=most)(find)
+    lock_of = functools.lru_cache(maxsize=most)(lambda *_args: threading.Lock())
+
+    def known(*args: Any) -> T:
+        with lock_of(*args):
+            return found(*args)
+
+    return known
+
+
 def with_checked_sizes(predict: Predict, model: Any, *, takes: Sequence[InputTensor]) -> Predict:
     """`predict`, which fails with `PredictionError` on sizes that Keras cannot compute."""
     keras: Any = sys.modules["keras"]
 
-    @functools.lru_cache(maxsize=_MAX_KNOWN)
     def fault(shapes: tuple[tuple[int, ...], ...], rows: int) -> str | None:
         tensors = [
             keras.KerasTensor((rows, *shape), dtype=tensor.dtype)
@@ -51,8 +72,10 @@ def with_checked_sizes(predict: Predict, model: Any, *, takes: Sequence[InputTen
             return error_line(exc)
         return None
 
+    known_fault = found_once(fault, most=_MAX_KNOWN)
+
     def checked(tile: Rows) -> Rows:
-        why = fault(tile.shapes, len(tile))
+        why = known_fault(tile.shapes, len(tile))
         if why is not None:
             shapes = ", ".join(text_of(list(shape)) for shape in tile.shapes)
             raise PredictionError(f"the model cannot take items of shape {shapes}: {why}")

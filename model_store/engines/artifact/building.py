@@ -19,6 +19,8 @@ _FREE_NUMBERS, _MOST_TIMES = 2**20, 4
 _MAX_ITEM_NUMBERS = 2**28
 #: Weights with more numbers do not get the random values that the file replaces at once.
 _LARGE_NUMBERS = 2**14
+#: In `keras.initializers`; all other random ones are kinds of these.
+_RANDOM = ("Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
 #: EIGEN_MAX_ALIGN_BYTES; TensorFlow aborts the process on memory with less alignment.
 _ALIGNED_BYTES = 64
 
@@ -125,12 +127,38 @@ def _without_weights(keras: Any) -> Iterator[list[Any]]:
 
 def _initialize(keras: Any, variable: Any) -> None:
     """Make a variable, without the random values that the file replaces at once."""
-    shape = tuple(variable.shape)
-    if math.prod(shape) > _LARGE_NUMBERS:
+    shape, backend = tuple(variable.shape), keras.backend.backend()
+    if math.prod(shape) > _LARGE_NUMBERS or (backend == "jax" and _is_random(keras, variable)):
         variable._initializer = keras.initializers.Zeros()  # noqa: SLF001 - as Keras sets it
-        if keras.backend.backend() == "tensorflow" and variable.dtype == "float32":
+        if backend == "tensorflow" and variable.dtype == "float32":
             _lend_memory(variable, shape)
+    if backend == "jax":
+        _compile_nothing(keras, variable, shape)
     variable._deferred_initialize()  # noqa: SLF001 - as Keras does at the end of the scope
+
+
+def _is_random(keras: Any, variable: Any) -> bool:
+    kinds = tuple(getattr(keras.initializers, name) for name in _RANDOM)
+    return isinstance(variable._initializer, kinds)  # noqa: SLF001 - as above
+
+
+def _compile_nothing(keras: Any, variable: Any, shape: tuple[int, ...]) -> None:
+    """Have a variable of JAX take arrays as they are.
+
+    Keras has JAX make zeros and ones, and copies of arrays, by a program for each shape.
+    """
+    convert = variable._convert_to_tensor  # noqa: SLF001 - what `assign` calls
+
+    def put(value: Any, dtype: Any = None) -> Any:
+        if not isinstance(value, np.ndarray):
+            return convert(value, dtype=dtype)
+        return sys.modules["jax"].device_put(value.astype(dtype or variable.dtype, copy=False))
+
+    variable._convert_to_tensor = put  # noqa: SLF001 - as above
+    for kind, make in ((keras.initializers.Zeros, np.zeros), (keras.initializers.Ones, np.ones)):
+        if isinstance(variable._initializer, kind):  # noqa: SLF001 - as above
+            numbers = make(shape, variable.dtype)
+            variable._initializer = lambda *_args, _numbers=numbers, **_options: _numbers  # noqa: SLF001 - as above
 
 
 def _lend_memory(variable: Any, shape: tuple[int, ...]) -> None:

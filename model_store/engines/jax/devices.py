@@ -62,7 +62,13 @@ def call_bytes_of(device: Any) -> int:
 def compiler_options(platform: Platform) -> dict[str, Any]:
     """How XLA compiles: for one core a call on the CPU, for the same sums each time on a GPU."""
     if platform == "cpu":
-        return {"xla_cpu_multi_thread_eigen": False}
+        # What only reads weights would be ready at once, by the dozen, and XLA then has its one
+        # thread compute half of the network: calls of several threads would wait for each other.
+        # Scheduled for memory, it is computed where it is needed.
+        return {
+            "xla_cpu_multi_thread_eigen": False,
+            "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+        }
     if platform == "gpu":
         return {"xla_gpu_deterministic_ops": True}
     return {}

@@ -130,10 +130,11 @@ def device_errors(device: Any) -> Iterator[None]:
         DeviceMemoryError: A call of fewer rows may fit.
         DeviceLostError: The device fails every call.
     """
-    raised: type[Exception] = import_jax().errors.JaxRuntimeError
     try:
         yield
-    except raised as exc:
+    except Exception as exc:
+        if not isinstance(exc, import_jax().errors.JaxRuntimeError):
+            raise
         if _OUT_OF_MEMORY in str(exc):
             raise DeviceMemoryError(error_line(exc)) from exc
         check_device(device)

@@ -1,10 +1,9 @@
 """The compiled predict call of a Keras model on JAX."""
 
-import functools
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,19 @@ from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor, stored_dtype
 from model_store.engines.interface import Predict
-from model_store.engines.jax.devices import compiler_options, device_here, import_jax, platform_of
+from model_store.engines.jax.depthwise import fast_depthwise
+from model_store.engines.jax.devices import (
+    Platform,
+    compiler_options,
+    device_here,
+    import_jax,
+    platform_of,
+)
 from model_store.engines.jax.feeding import Call, Feed, device_errors, in_parts, parts_of
 from model_store.engines.jax.host_memory import HostMemory
 from model_store.engines.jax.indices import check_indices, looks_up, with_index_check
 from model_store.engines.keras_setup import call_model, import_keras
-from model_store.engines.open_sizes import with_checked_sizes
+from model_store.engines.open_sizes import found_once, with_checked_sizes
 from model_store.engines.refusals import (
     call_text,
     check_output_shapes,
@@ -31,8 +37,9 @@ from model_store.engines.refusals import (
 
 #: Sizes of open sides for which a compiled call is kept.
 _KEPT_SIZES = 256
-#: Warnings are the process's; two threads that both change their filters would leave them changed.
-_warnings_lock = threading.Lock()
+#: Warnings and Keras's functions are the process's; two threads that both change them would leave
+#: them changed.
+_tracing_lock = threading.Lock()
 
 
 def compile_predict(
@@ -62,18 +69,19 @@ def compile_predict(
         ModelRefusedError: JAX lacks what a layer needs, the model does not take such items, or it
             has other outputs.
     """
+    device = device_here()
     if not any(tensor.is_open for tensor in takes):
-        return _guarded(_compiled(model, tile_items, takes, gives, part_items))
+        return _guarded(_compiled(model, tile_items, takes, gives, part_items), device)
 
-    @functools.lru_cache(maxsize=_KEPT_SIZES)
-    def of_size(rows: int, shapes: tuple[tuple[int, ...], ...]) -> Predict:
+    def compiled(rows: int, shapes: tuple[tuple[int, ...], ...]) -> Predict:
         sized = [
             tensor.model_copy(update={"shape": list(shape)})
             for tensor, shape in zip(takes, shapes, strict=True)
         ]
         return _compiled(model, rows, sized, gives)
 
-    predict = _guarded(lambda tile: of_size(len(tile), tile.shapes)(tile))
+    of_size = found_once(compiled, most=_KEPT_SIZES)
+    predict = _guarded(lambda tile: of_size(len(tile), tile.shapes)(tile), device)
     return with_checked_sizes(predict, model, takes=takes)
 
 
@@ -93,7 +101,7 @@ def _compiled(
         for tensor in takes
     ]
     try:
-        with _errors_of(device), _tracing(jax):
+        with _errors_of(device), _tracing(jax, platform_of(device)):
             compiled, shapes, checks_indices = _program(
                 _forward(model, takes, gives), weights, specs, part_items
             )
@@ -234,12 +242,17 @@ def _as_stored(output: Array, dtype: str | None) -> Array:
     return output if dtype is None else output.astype(dtype, copy=False)
 
 
-def _guarded(predict: Predict) -> Predict:
-    """`predict`, whose failures are ours."""
+def _guarded(predict: Predict, device: Any) -> Predict:
+    """`predict`, whose failures are ours.
+
+    Args:
+        predict: Computes a tile on the device.
+        device: Is asked for once: that takes as long as a short call.
+    """
 
     def guarded(tile: Rows) -> Rows:
         try:
-            with _errors_of(device_here()):
+            with _errors_of(device):
                 return predict(tile)
         except (DeviceMemoryError, DeviceLostError):
             raise
@@ -250,10 +263,11 @@ def _guarded(predict: Predict) -> Predict:
 
 
 @contextmanager
-def _tracing(jax: Any) -> Iterator[None]:
+def _tracing(jax: Any, platform: Platform) -> Iterator[None]:
     """Full precision: by default GPUs round to 10 bits, and TPUs to 8, before they multiply."""
     with (
-        _warnings_lock,
+        _tracing_lock,
+        fast_depthwise() if platform == "cpu" else nullcontext(),
         warnings.catch_warnings(),
         jax.default_matmul_precision("highest"),
     ):

@@ -11,6 +11,7 @@ import pytest
 
 from fornada.jobs.store import JobStore
 from model_store.engines import keras_file
+from model_store.engines.golden import BFLOAT16_TOLERANCE
 
 from ...arrays import compile_predict, predict_items
 from .conftest import ITEM_SHAPE
@@ -56,6 +57,27 @@ def test_a_worker_without_tensorflow_predicts_the_same_artifact(
     assert f"{engine} {version(engine)} float32{device}" == outcome.engine
     (pid,) = deployment.worker_pids()
     assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("jax") is None, reason="jax is missing")
+def test_outcomes_of_bfloat16_name_it_and_the_device(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    deployment, start = deploy(engine="jax-bf16")
+    start()
+
+    job = deployment.client.submit(images, model="m", items_per_shard=100)
+
+    np.testing.assert_allclose(
+        deployment.model.predict(images),
+        deployment.probabilities(job),
+        rtol=0,
+        atol=BFLOAT16_TOLERANCE,
+    )
+    outcome = JobStore(objects=deployment.objects).outcome(job.id, 0)
+    assert outcome is not None
+    assert f"jax {version('jax')} bfloat16 cpu" == outcome.engine
 
 
 @pytest.mark.slow

@@ -32,7 +32,9 @@ def main() -> None:
     on = _Models(open_engine(name, threads=2))
     alone = _Models(open_engine(name, threads=1))
     answers = {path.stem: _of_model(path, on, alone) for path in sorted(folder.glob("*.keras"))}
-    answers["bfloat16"] = _in_bfloat16(name, folder / "mlp.keras")
+    answers["bfloat16"] = _in_bfloat16(
+        name, [folder / f"{model}.keras" for model in ("mlp", "cnn")]
+    )
     answers["wrong tile"] = _refusal(lambda: on.mlp(folder)(np.zeros((7, 4, 4))))
     answers["wrong shape"] = _refusal(lambda: on.mlp(folder, item_shape=(5, 5)))
     answers["tokens"] = _of_tokens(folder / "of any length.keras", on)
@@ -177,15 +179,20 @@ def _for_many_callers(predict: Predict, items: np.ndarray) -> list[np.ndarray]:
         return [caller.result() for caller in asked]
 
 
-def _in_bfloat16(name: str, path: Path) -> dict[str, Any]:
+def _in_bfloat16(name: str, paths: Sequence[Path]) -> dict[str, Any]:
+    """How far outputs are from TensorFlow's in float32, by model, and who gives them."""
     try:
         on = _Models(open_engine(f"{name}-bf16", threads=2))
     except FornadaError as exc:
         return {"refused": str(exc)}
-    with np.load(path.with_suffix(".npz")) as arrays:
-        items, expected = arrays["items"], arrays["outputs"]
-    found = predict_items(on.mlp(path.parent), items, tile_items=_TILE_ITEMS)
-    return {"difference": float(np.max(np.abs(found - expected)))}
+    found = [_of_model(path, on, on) for path in paths]
+    return {
+        "name": on.engine.name,
+        "differences": {
+            path.stem: answers["difference"] for path, answers in zip(paths, found, strict=True)
+        },
+        "same in any batch": all(answers["same_in_any_batch"] for answers in found),
+    }
 
 
 def _without_bfloat16() -> str:

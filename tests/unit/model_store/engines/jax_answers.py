@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -15,13 +16,16 @@ from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.catalog import open_engine, publishing_engine
 from model_store.engines.interface import Engine, Predict
-from model_store.engines.keras_file import save_model
+from model_store.engines.jax.depthwise import fast_depthwise
+from model_store.engines.keras_file import load_model, save_model
 from model_store.engines.keras_setup import import_keras
 from model_store.publishing.checked import packages
 from model_store.scratch import scratch_folder
 
 _ROWS = 64
 _PIXELS = InputTensor(name="pixels", dtype="uint8", shape=[28, 28])
+#: Size of the kernel, stride, dilation, outputs of a channel.
+_DEPTHWISE = [(1, 1, 1, 1), (3, 1, 1, 1), (3, 2, 1, 1), (5, 3, 1, 2), (2, 1, 2, 3), (10, 1, 1, 1)]
 _TOKENS = InputTensor(name="tokens", dtype="int64", shape=[4])
 
 
@@ -39,6 +43,8 @@ def main() -> None:
         "publishing engine": publishing_engine(),
         "packages": packages(),
         **_of_images(engine, keras),
+        "normalized": _of_normalized(engine, keras),
+        "depthwise": _of_depthwise(engine, keras),
         **_of_tokens(engine, keras),
     }
     loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
@@ -71,6 +77,107 @@ def _of_images(engine: Engine, keras: Any) -> dict[str, Any]:
         and np.array_equal(items, same),
         **_ticks(lambda: predict(Rows(items))),
     }
+
+
+def _of_normalized(engine: Engine, keras: Any) -> dict[str, int]:
+    """What a load and calls take of a network in which much is computed from the weights alone."""
+    layers = keras.layers
+    pixels = keras.Input((28, 28), dtype="uint8")
+    hidden = layers.Reshape((28, 28, 1))(layers.Rescaling(0.01)(pixels))
+    for _ in range(24):
+        added = layers.Conv2D(8, 3, padding="same", activation="relu")(hidden)
+        hidden = layers.Add()([hidden, layers.BatchNormalization()(added)])
+    model = keras.Model(pixels, layers.Dense(3)(layers.GlobalAveragePooling2D()(hidden)))
+    gives = [OutputTensor(name="numbers", shape=[3], kind="values")]
+    predict = _compiled(engine, model, _PIXELS, gives)
+    items = np.random.default_rng(1).integers(0, 256, (_ROWS, 28, 28), np.uint8)
+    predict(Rows(items))
+    with scratch_folder() as folder:
+        save_model(model, folder / "m.keras")
+        loaded: list[Any] = []
+        programs = _programs(
+            lambda: loaded.append(load_model(folder / "m.keras", where="m", backend="jax"))
+        )
+    same = zip(model.get_weights(), loaded[0].get_weights(), strict=True)
+    return {
+        **_ticks(lambda: predict(Rows(items))),
+        "looks": _looks(lambda: predict(Rows(items))),
+        "programs of a load": programs,
+        "same weights": all(given.tobytes() == read.tobytes() for given, read in same),
+    }
+
+
+def _of_depthwise(engine: Engine, keras: Any) -> dict[str, Any]:
+    """Whether XLA convolves in groups, and how far sums of products are from Keras's."""
+    layers = keras.layers
+    pixels = keras.Input((28, 28), dtype="uint8")
+    hidden = layers.Reshape((28, 28, 1))(layers.Rescaling(0.01)(pixels))
+    hidden = layers.DepthwiseConv2D(3)(layers.SeparableConv2D(4, 3)(layers.Conv2D(4, 3)(hidden)))
+    model = keras.Model(pixels, layers.Dense(3)(layers.GlobalAveragePooling2D()(hidden)))
+    gives = [OutputTensor(name="numbers", shape=[3], kind="values")]
+    jax: Any = sys.modules["jax"]
+    convolve = jax.lax.conv_general_dilated
+    with mock.patch.object(jax.lax, "conv_general_dilated", wraps=convolve) as convolved:
+        _compiled(engine, model, _PIXELS, gives)
+    return {
+        "groups": [call.kwargs["feature_group_count"] for call in convolved.call_args_list],
+        "differences": [
+            _depthwise_difference(keras, *case, sides=sides)
+            for case in _DEPTHWISE
+            for sides in ((13,), (13, 12))
+        ],
+    }
+
+
+def _depthwise_difference(
+    keras: Any, size: int, stride: int, dilation: int, multiplier: int, *, sides: tuple[int, ...]
+) -> float:
+    rng = np.random.default_rng(1)
+    items = rng.normal(size=(2, *sides, 5)).astype(np.float32)
+    kernel = rng.normal(size=(*(size for _ in sides), 5, multiplier)).astype(np.float32)
+
+    def convolved(padding: str) -> Any:
+        return np.asarray(
+            keras.ops.depthwise_conv(
+                items,
+                kernel,
+                strides=stride if len(sides) == 1 else (stride, stride),
+                padding=padding,
+                dilation_rate=dilation,
+                data_format="channels_last",
+            )
+        )
+
+    expected = [convolved(padding) for padding in ("same", "valid")]
+    with fast_depthwise():
+        found = [convolved(padding) for padding in ("same", "valid")]
+    assert [each.shape for each in expected] == [each.shape for each in found]
+    return max(float(np.abs(e - f).max()) for e, f in zip(expected, found, strict=True))
+
+
+def _programs(call: Any) -> int:
+    """How many programs a call compiles."""
+    monitoring: Any = sys.modules["jax"].monitoring
+    compiled: list[str] = []
+
+    def hear(event: str, _duration_s: float, **_about: Any) -> None:
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    monitoring.register_event_duration_secs_listener(hear)
+    try:
+        call()
+    finally:
+        monitoring.unregister_event_duration_listener(hear)
+    return len(compiled)
+
+
+def _looks(call: Any) -> int:
+    """How often a call looks for devices."""
+    jax: Any = sys.modules["jax"]
+    with mock.patch.object(jax, "devices", wraps=jax.devices) as devices:
+        call()
+    return int(devices.call_count)
 
 
 def _ticks(call: Any) -> dict[str, int]:
