@@ -275,6 +275,7 @@ def test_what_the_store_says_in_the_middle_is_told_and_nothing_goes_on() -> None
         if first_byte > len(data) // 2:
             objects.put("000.tar", data + bytes(512), bucket=_BUCKET)
 
+    others = set(threading.enumerate())
     for before, kind, why in (
         (fail, StoreUnavailableError, "gone"),
         (change, InputError, "changed while it was read"),
@@ -286,13 +287,14 @@ def test_what_the_store_says_in_the_middle_is_told_and_nothing_goes_on() -> None
             _members(objects)
 
         assert kind is type(caught.value)
-        assert [] == [t for t in threading.enumerate() if "ThreadPool" in t.name]
+        assert set() == set(threading.enumerate()) - others
 
 
 def test_whoever_stops_early_ends_what_is_read_ahead() -> None:
     objects = _store(*[_archive(_photographs(100, least=20_000, most=60_000))] * 3)
     found = _found(objects)
     stored = StoredImages(bucket=_BUCKET, prefix="")
+    others = set(threading.enumerate())
 
     with (
         StoredArchives(found, stored, objects=objects) as archives,
@@ -300,7 +302,7 @@ def test_whoever_stops_early_ends_what_is_read_ahead() -> None:
     ):
         assert ["00000.jpg", "00001.jpg"] == [next(members).name for _ in range(2)]
 
-    assert [] == [t for t in threading.enumerate() if "ThreadPool" in t.name]
+    assert set() == set(threading.enumerate()) - others
 
 
 def test_an_error_of_ours_in_a_chain_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
