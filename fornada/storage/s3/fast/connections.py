@@ -66,13 +66,15 @@ class Connections:
         connection = self._borrow(idle, request.server)
         try:
             answer = connection.ask(request, user_agent)
-        except ssl.SSLCertVerificationError:
+        except (HTTPException, OSError) as exc:
             connection.close()
-            raise
-        except (HTTPException, OSError):
-            connection.close()
+            if isinstance(exc, ssl.SSLCertVerificationError):
+                raise
             yield None
             return
+        except BaseException:
+            connection.close()
+            raise
         try:
             yield answer
             if answer.length is not None and answer.length <= _MOST_LEFT_BYTES:
@@ -249,8 +251,8 @@ class _Connection:
         Raises:
             HTTPException, OSError: There is none, or no plain one.
         """
-        sock = self._sock = self._sock or self._connected()
         head, data = _head_of(request, user_agent), request.data or b""
+        sock = self._sock = self._sock or self._connected()
         sock.settimeout(self._limits.connect_timeout_s)
         if len(data) <= _MOST_JOINED_BYTES:
             sock.sendall(head + data)
