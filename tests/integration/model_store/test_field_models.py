@@ -31,6 +31,8 @@ def test_each_is_published_and_gives_what_keras_gives() -> None:
     zoo = _zoo()
     models = ModelStore(objects=InMemoryObjectStore(), open_wall=no_wall)
     for name, make in zoo.CASES.items():
+        # Of other weights, one in twenty networks divides by zero for some item.
+        keras.utils.set_random_seed(1)
         model, given = make()
         items = given if isinstance(given, dict) else {"": given}
         manifest = publish_file(dump_model(model), where=name, name="m", models=models)
