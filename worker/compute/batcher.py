@@ -10,12 +10,12 @@ from fornada.errors import (
     DeviceLostError,
     DeviceMemoryError,
     FornadaError,
-    ModelDeclinedError,
     PredictionError,
 )
 from fornada.formats.rows import Rows
 from fornada.jobs.items import Predicted
 from fornada.tensors import InputTensor, OutputTensor
+from worker.compute.declined_models import declined_for
 from worker.compute.predictor import Predictor
 from worker.compute.tile_calls import Result, TileCalls, TileMemory
 from worker.compute.tile_queue import Part, Request, Tile, TileQueue
@@ -140,7 +140,7 @@ class Batcher:
                 # Not a `ModelError`, which would end the job.
                 raise FornadaError("the model was unloaded during the call; try again")
             if self._lost is not None:
-                raise _given_back(self._lost)
+                raise declined_for(self._lost)
             requests = [self._added(rows) for rows in groups]
             self._expecting.discard(block)
             self._changed.notify_all()
@@ -219,7 +219,7 @@ class Batcher:
                 self._fail(part.request, exc)
             waiting = [request for queue in self._queues.values() for request in queue.requests]
             for request in waiting:
-                self._fail(request, exc if request.taken else _given_back(exc))
+                self._fail(request, exc if request.taken else declined_for(exc))
         self._on_lost()
 
     def _next_tile(self) -> Tile | None:
@@ -291,8 +291,3 @@ class Batcher:
         # Other rows of it may have failed on another stream.
         if not request.future.done():
             request.future.set_exception(exc)
-
-
-def _given_back(exc: DeviceLostError) -> ModelDeclinedError:
-    """For callers that are not at fault, since no row of theirs was in a call."""
-    return ModelDeclinedError(f"the GPU fails every call ({exc})")

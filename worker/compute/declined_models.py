@@ -73,6 +73,11 @@ class DeclinedModels:
             self._known.pop(model, None)
 
 
+def declined_for(lost: DeviceLostError) -> ModelDeclinedError:
+    """What is raised for a lost GPU where none of the caller's rows was in a call."""
+    return ModelDeclinedError(f"the GPU fails every call ({lost})")
+
+
 @contextmanager
 def faults_of_loading() -> Iterator[None]:
     """Turn what a load raises into whose fault it is.

@@ -18,7 +18,7 @@ from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.batcher import Batcher
-from worker.compute.declined_models import DeclinedModels, faults_of_loading
+from worker.compute.declined_models import DeclinedModels, declined_for, faults_of_loading
 from worker.compute.predictor import PredictorFactory
 
 log = get_logger(__name__)
@@ -207,7 +207,7 @@ class ModelCache:
             except DeviceLostError as exc:
                 self._on_lost()
                 # No item is at fault; a worker whose card is broken must not count attempts.
-                raise ModelDeclinedError(f"the GPU fails every call ({exc})") from exc
+                raise declined_for(exc) from exc
         self._collect_later()
         batcher = Batcher(
             predictor,

@@ -2,8 +2,8 @@
 
 A header says where the next one is, so that reading them takes as many round trips as there are
 files. Chains begin at several places, at what looks like a header there, and read from header to
-header in the background. They only guess: what they read is used where somebody who follows the
-headers from the first one on arrives, so that an archive in an archive misleads nobody.
+header in the background. They only guess. A reader follows the headers from the first one, and uses
+what a chain read only where it arrives itself, so a nested archive misleads nobody.
 """
 
 import threading
@@ -32,8 +32,8 @@ MOST_CHAINS = 32
 _KEPT_BYTES = HEADER_BYTES + HEAD_BYTES
 #: The most that is read where a far header is, for labels and attributes beside each large file.
 _MOST_LANDING_BYTES = 4 * 1024
-#: Each further header that is near has so many times as much read. Where this is the most, there
-#: are small files alone: one large request after the other is cheaper, and takes no memory.
+#: Each near header in a row multiplies the bytes of the next read by `_GROWTH`. Past the most, all
+#: files are small, and the chain stops: large reads in order are cheaper and hold no memory.
 _GROWTH, _MOST_READ_ON_BYTES = 4, 256 * 1024
 #: To find its first header, a chain reads most of a file in vain. All of them read no more than a
 #: twenty-fifth of the archive so, and less of small files, whose headers take as much again.

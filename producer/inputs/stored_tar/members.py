@@ -18,7 +18,7 @@ from producer.inputs.stored_tar.chains import MOST_CHAINS, NEAR_BYTES, HeaderCha
 _HEADER_CHUNK_BYTES = 4 * 1024
 #: Archives whose headers cannot be found from the middle: a request for each would take longer.
 _NEAR_IN_OLD_BYTES = 1024 * 1024
-#: Among small files, each chunk is so many times as large as the one before, up to so much.
+#: Among small files, each chunk is `_GROWTH` times the one before, up to `_MOST_CHUNK_BYTES`.
 _GROWTH, _MOST_CHUNK_BYTES = 32, 4 * 1024 * 1024
 #: Bytes of archives that are begun while another one is read; their headers take a thirtieth.
 _AHEAD_BYTES = 256 * 1024 * 1024
