@@ -77,8 +77,8 @@ def test_nothing_is_lost_when_sentinel_replaces_a_master_under_load(
     # then those that were accepted end, right, and so do later ones
     for job in jobs:
         assert deployment.is_right(job, images)
-    assert [HOST, str(ports[1])] == list(
-        map(str, sentinel.sentinel_get_master_addr_by_name("main"))
+    wait_until(
+        lambda: (HOST, ports[1]) == sentinel.sentinel_get_master_addr_by_name("main"), timeout_s=30
     )
     assert deployment.is_right(deployment.client.submit(images, model="m"), images)
     assert JobState.SUCCEEDED == jobs[0].status().state
