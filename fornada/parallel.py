@@ -1,6 +1,7 @@
 """Reads in parallel, with the results in order."""
 
 import contextvars
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,11 @@ _T = TypeVar("_T")
 
 #: Threads for small reads, which wait for the network.
 READ_THREADS = 8
+#: A request that takes less than this is not worth a thread.
+_QUICK_S = 0.005
+#: So many slow ones in a row mean that the store is slow; one alone may have waited for the
+#: interpreter, in which other threads compute.
+_SLOW_IN_A_ROW = 2
 
 
 def in_context(work: Callable[[_K], _T]) -> Callable[[_K], _T]:
@@ -35,6 +41,26 @@ def in_parallel(
         # In steps, so that results that were not consumed do not pile up.
         for start in range(0, len(wanted), step):
             yield from pool.map(in_context(read), wanted[start : start + step])
+
+
+def in_parallel_if_slow(
+    ask: Callable[[_K], _T], wanted: Sequence[_K], *, threads: int = READ_THREADS
+) -> Iterator[_T]:
+    """The results of `ask` for each of `wanted`, in order, for requests with small answers.
+
+    The caller's thread asks, until answers take long; then so many threads ask the rest. A near
+    store answers in less time than threads take to be started and to wait for the interpreter.
+    """
+    slow_in_a_row = 0
+    for number, each in enumerate(wanted, start=1):
+        began_s = time.monotonic()
+        found = ask(each)
+        is_slow = time.monotonic() - began_s >= _QUICK_S
+        slow_in_a_row = slow_in_a_row + 1 if is_slow else 0
+        yield found
+        if slow_in_a_row == _SLOW_IN_A_ROW:
+            yield from in_parallel(ask, wanted[number:], threads=threads)
+            return
 
 
 def all_in_parallel(

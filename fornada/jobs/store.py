@@ -15,7 +15,7 @@ from fornada.jobs.outcome import CancelRequest, EndState, JobFinal, ShardOutcome
 from fornada.jobs.outcome_store import OutcomeStore
 from fornada.jobs.summary import decided_end, end_with, misfit, proposal, summarise
 from fornada.logs import get_logger
-from fornada.parallel import in_parallel
+from fornada.parallel import in_parallel, in_parallel_if_slow
 from fornada.records import MAX_SMALL_JSON_BYTES, now
 from fornada.storage.checked_reads import read_bounded
 from fornada.storage.interface import ObjectStore
@@ -210,7 +210,8 @@ class JobStore(OutcomeStore):
         for start in range(0, len(computed), _ENDS_PER_STEP):
             some = computed[start : start + _ENDS_PER_STEP]
             # Whatever Redis says of these jobs, and whoever signed their manifests.
-            known = list(in_parallel(self._known_end, [manifest.job_id for manifest, _ in some]))
+            job_ids = [manifest.job_id for manifest, _ in some]
+            known = list(in_parallel_if_slow(self._known_end, job_ids))
             open_ones = [each for each, end in zip(some, known, strict=True) if end is None]
             ended = iter(self._commit_open(open_ones))
             yield from (next(ended) if end is None else end for end in known)
@@ -248,13 +249,16 @@ class JobStore(OutcomeStore):
         if self._decisions is not None and not self.objects.conditional_writes:
             # While a job is open and counted, each of its ends is decided there.
             answers = self._decisions.decide_ends(proposed, only_counted=True)
-        for (manifest, _), final, text in zip(computed, finals, texts, strict=True):
+
+        def put(number: int) -> JobFinal | None:
+            manifest, final = computed[number][0], finals[number]
             answer = answers.get(final.job_id)
             if answer == proposed[final.job_id]:
-                yield self._put_end(final, text)
-            else:
-                end = decided_end(answer, manifest)
-                yield None if end is None else self._put_end(end, end.to_json())
+                return self._put_end(final, texts[number])
+            end = decided_end(answer, manifest)
+            return None if end is None else self._put_end(end, end.to_json())
+
+        return in_parallel_if_slow(put, range(len(computed)))
 
     def delete(self, job_id: str) -> None:
         """Delete everything of the job; after an interruption, call again."""

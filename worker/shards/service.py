@@ -23,7 +23,7 @@ from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import get_logger, shown
-from fornada.parallel import in_parallel
+from fornada.parallel import in_parallel_if_slow
 from fornada.queue.message import ShardMessage
 from fornada.repeated import Repeated
 from fornada.settings import Settings
@@ -138,7 +138,7 @@ class ShardService:
         # Anyone may name many jobs in a bundle that do not exist.
         named = {run.job_id for run, known in zip(runs, carried, strict=True) if known is None}
         wanted = sorted(named)
-        read = dict(zip(wanted, in_parallel(self._manifest_or_error, wanted), strict=True))
+        read = dict(zip(wanted, in_parallel_if_slow(self._manifest_or_error, wanted), strict=True))
         found = []
         for run, known in zip(runs, carried, strict=True):
             with steps.attempt_step(run):
