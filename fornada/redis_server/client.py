@@ -1,6 +1,7 @@
 """The connection to Redis or Valkey, whose errors become ours."""
 
 import functools
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -43,7 +44,18 @@ def connected(
         # Lets bitmaps, which are not text, survive decoding.
         encoding_errors="surrogateescape",
     )
-    return redis.Redis.from_pool(pool)
+    client = redis.Redis.from_pool(pool)
+    disconnect_with(client, pool)
+    return client
+
+
+def disconnect_with(owner: object, pool: redis.ConnectionPool) -> None:
+    """Close the connections of `pool` once `owner`, to which it has no reference, is garbage.
+
+    redis-py's `__del__` does so too late where the owner is part of a reference cycle: a full
+    collection may meet a socket that is younger than its connection first, and warns of it.
+    """
+    weakref.finalize(owner, pool.disconnect).atexit = False
 
 
 def milliseconds(time: tuple[int, int]) -> int:

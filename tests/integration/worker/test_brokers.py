@@ -62,7 +62,8 @@ def test_nothing_is_lost_when_sentinel_replaces_a_master_under_load(
         sentinel=True,
     )
     sentinel = redis.Redis(HOST, ports[2], decode_responses=True)
-    wait_until(lambda: sentinel.sentinel_slaves("main"), timeout_s=30)
+    with sentinel:
+        wait_until(lambda: sentinel.sentinel_slaves("main"), timeout_s=30)
     deployment, start = deploy(
         redis_url=SecretStr(f"sentinel://:pw@{HOST}:{ports[2]}/main/0"), delay_s=0.05, lease_s=5
     )
@@ -77,9 +78,11 @@ def test_nothing_is_lost_when_sentinel_replaces_a_master_under_load(
     # then those that were accepted end, right, and so do later ones
     for job in jobs:
         assert deployment.is_right(job, images)
-    wait_until(
-        lambda: (HOST, ports[1]) == sentinel.sentinel_get_master_addr_by_name("main"), timeout_s=30
-    )
+    with sentinel:
+        wait_until(
+            lambda: (HOST, ports[1]) == sentinel.sentinel_get_master_addr_by_name("main"),
+            timeout_s=30,
+        )
     assert deployment.is_right(deployment.client.submit(images, model="m"), images)
     assert JobState.SUCCEEDED == jobs[0].status().state
     assert not re.search("Traceback", deployment.log())

@@ -58,13 +58,14 @@ def test_nothing_of_a_call_is_left(shared: Any, wait_until: Callable[..., None])
     shared.client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
 
     assert before == {info.key for info in shared.objects.list("jobs/")}
-    server = shared.redis()
-    wait_until(lambda: server.keys("fornada:predict*") == [])
+    with shared.redis() as server:
+        wait_until(lambda: server.keys("fornada:predict*") == [])
 
 
 def test_what_is_no_call_is_dropped(shared: Any) -> None:
     list_of_calls = redis_keys.predict_calls(shared.settings.queue)
-    shared.redis().rpush(list_of_calls, b"garbage", b"{}\n", b'{"id":' + b"[" * 3000 + b"\n")
+    with shared.redis() as server:
+        server.rpush(list_of_calls, b"garbage", b"{}\n", b'{"id":' + b"[" * 3000 + b"\n")
 
     found = shared.client.predict(_images(3), model="m", timeout_s=_TIMEOUT_S)
 
@@ -109,8 +110,7 @@ def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_
     deploy: Deploy,
 ) -> None:
     deployment, start_worker = deploy()
-    server = deployment.redis()
-    with deployment.client as client:
+    with deployment.client as client, deployment.redis() as server:
         with pytest.raises(WaitTimeoutError, match="1 call waits for a worker"):
             client.predict(_images(1), model="m", timeout_s=0.5)
         worker = start_worker()
