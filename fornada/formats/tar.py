@@ -2,11 +2,12 @@
 
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
 from fornada.errors import FornadaError, InputError
+from fornada.formats.idx import GZIP_MAGIC
 
 #: Bytes that tell a tar archive from other files.
 HEADER_BYTES = tarfile.BLOCKSIZE
@@ -123,7 +124,12 @@ def has_findable_headers(head: bytes) -> bool:
     return head[_MAGIC_AT:].startswith(_MAGIC)
 
 
-def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
+def tar_members(
+    stream: IO[bytes],
+    *,
+    where: str,
+    passed_over: Callable[[str, str], None] = lambda _name, _what: None,
+) -> Iterator[TarMember]:
     """The regular files of an archive, in order; only headers are read.
 
     Between two of them the caller may seek in the stream and read from it. Folders, links, devices
@@ -132,6 +138,7 @@ def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
     Args:
         stream: The archive, at its beginning; it needs to seek forward only.
         where: What it was read from, for error messages.
+        passed_over: Is told of each link and sparse file: its name, what it is, and a remedy.
 
     Raises:
         InputError: It is not a tar archive, is damaged, or ends too early.
@@ -147,10 +154,16 @@ def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
                 if info.type in _PLAIN_TYPES and not info.issparse():
                     span = Span(info.offset_data, info.size)
                     yield TarMember(name=info.name, span=span)
+                elif info.islnk() or info.issym():
+                    passed_over(info.name, "a link; pack it with tar -h --hard-dereference")
+                elif info.issparse():
+                    passed_over(info.name, "a sparse file; pack it without tar -S")
     except FornadaError:
         raise
     # Odd numbers in attributes give the last two.
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as exc:
+        if headers.last.startswith(GZIP_MAGIC) and stream.tell() == len(headers.last):
+            raise InputError(f"{where} is compressed by gzip; decompress it") from exc
         fact = (str(exc).splitlines() or [type(exc).__name__])[0][:200]
         raise _damaged(where, fact) from exc
     # tarfile takes an invalid header for the end of the archive.

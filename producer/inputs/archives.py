@@ -2,7 +2,7 @@
 
 import gzip
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -57,7 +57,8 @@ class Archive:
             is_gzip = packed.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         opened: Any = gzip.open if is_gzip else open
         with opened(self.path, "rb") as stream:
-            for member in tar_members(stream, where=self.where):
+            passed_over = noted(self.where, self.selection, self.left_out)
+            for member in tar_members(stream, where=self.where, passed_over=passed_over):
                 span = member.span
                 self._check_growth(span.end_byte)
                 name = member.name.removeprefix("./")
@@ -112,6 +113,17 @@ class Archive:
                 f"{self.where} has {packed_bytes} bytes and expands to {unpacked_bytes} or more; "
                 "unpack it, and submit the folder"
             )
+
+
+def noted(where: str, selection: Selection, left_out: LeftOut) -> Callable[[str, str], None]:
+    """What `tar_members` tells of images that it passes over; they are noted as left out."""
+
+    def note(name: str, what: str) -> None:
+        path = name.removeprefix("./")
+        if has_image_suffix(path) and selection.takes(path):
+            left_out.add(f"{where}/{path} is {what}")
+
+    return note
 
 
 def too_large(where: str, max_file_bytes: int) -> str:

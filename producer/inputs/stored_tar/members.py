@@ -9,6 +9,7 @@ from fornada.errors import InputError
 from fornada.formats.images import HEAD_BYTES, is_image
 from fornada.formats.tar import HEADER_BYTES, TarMember, has_findable_headers, tar_members
 from fornada.storage.interface import ObjectStore
+from producer.inputs.archives import noted
 from producer.inputs.file_kinds import has_image_suffix
 from producer.inputs.interface import StoredImages
 from producer.inputs.stored_images import FoundObject
@@ -63,7 +64,8 @@ class StoredArchives:
         stream: Any = self._stream(archive)
         is_empty = True
         selection = stored.selection.within(archive.info.key.rpartition("/")[2])
-        for member in tar_members(stream, where=where):
+        passed_over = noted(where, selection, stored.left_out)
+        for member in tar_members(stream, where=where, passed_over=passed_over):
             if stream.skips and self._waiting:
                 self._begin_ahead()
             name = member.name.removeprefix("./")

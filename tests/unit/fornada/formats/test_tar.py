@@ -92,6 +92,11 @@ def test_damage_is_found_wherever_it_is() -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_compressed_archive_is_called_so() -> None:
+    with pytest.raises(InputError, match=r"a\.tar is compressed by gzip; decompress it"):
+        unpacked(gzip.compress(packed([b"x" * 2000])))
+
+
 @given(st.binary(max_size=3000), st.integers(0, 2000))
 def test_no_bytes_give_another_error(noise: bytes, at: int) -> None:
     data = bytearray(packed([b"x" * 100, b"y"]))

@@ -447,6 +447,19 @@ def test_archives_are_folders_of_the_images_in_them(tmp_path: Path) -> None:
     assert ["a.tar/bare", "b.png"] == [ids_of(both)[0], ids_of(both)[-1]]
 
 
+def test_an_image_that_is_a_link_in_an_archive_is_told_of(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("a.png"))
+        link = tarfile.TarInfo("b.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "a.png"
+        archive.addfile(link)
+    given = LocalFiles(paths=[tmp_path / "a.tar"])
+
+    assert ["a.png"] == ids_of(read(files=given))
+
+    assert f"1 file: {tmp_path}/a.tar/b.png is a link; pack it" in str(given.left_out)
+
+
 def test_a_damaged_or_encrypted_member_of_a_zip_fails_alone(tmp_path: Path) -> None:
     data = bytearray(zip_bytes({"a.png": b"a" * 99, "b.png": os.urandom(999), "c.png": b"c"}))
     data[data.index(b"b.png") + 50] ^= 0xFF

@@ -216,6 +216,34 @@ def test_members_are_those_that_reading_all_gives(monkeypatch: pytest.MonkeyPatc
             assert _outcome(lambda data=data: _read_through(data)) == found, name
 
 
+def test_images_that_are_links_or_sparse_are_told_of() -> None:
+    # given archives in which an image has no bytes of its own, or not in one piece
+    for kind, why in (
+        (tarfile.LNKTYPE, "a link; pack it with tar -h --hard-dereference"),
+        (tarfile.SYMTYPE, "a link; pack it with tar -h --hard-dereference"),
+        (tarfile.GNUTYPE_SPARSE, "a sparse file; pack it without tar -S"),
+    ):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            for name, member_kind in (
+                ("./a.jpg", tarfile.REGTYPE),
+                ("./b.jpg", kind),
+                ("./._b.jpg", kind),
+                ("./latest", kind),
+            ):
+                member = tarfile.TarInfo(name)
+                member.type = member_kind
+                tar.addfile(member)
+        objects = _store(packed.getvalue())
+        stored, (found,) = StoredImages(bucket=_BUCKET, prefix=""), _found(objects)
+
+        with StoredArchives([found], stored, objects=objects) as archives:
+            names = [member.name for member in archives.members(found)]
+
+        assert ["a.jpg"] == names
+        assert [f"s3://lake/000.tar/b.jpg is {why}"] == stored.left_out.reasons
+
+
 def _outcome(read: Callable[[], list[TarMember]]) -> list[TarMember] | str:
     try:
         return read()
