@@ -20,6 +20,7 @@ from benchmarks.measuring.measurement import Measurement
 from benchmarks.measuring.prepare import prepared
 from benchmarks.measuring.rounds import find_pythons, run_rounds
 from benchmarks.measuring.servers import started_servers
+from benchmarks.output_folder import OutputFolder
 from benchmarks.photos import workloads as photos
 from benchmarks.registry import ENGINES, Contender, contenders
 from benchmarks.reporting import chart, table
@@ -43,7 +44,7 @@ _CACHE = _FOLDER / ".cache"
 @click.option("--rounds", type=click.IntRange(1, 100), help="Default: 3, or 1 with --quick.")
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     default=_FOLDER / "results",
     help="Folder for the record and the chart.",
 )
@@ -157,7 +158,6 @@ def _write(record: dict[str, object], *, output: Path, suffix: str) -> list[Path
     assert isinstance(described, dict)
     today = dt.datetime.now(dt.UTC).date()
     stem = output / f"{today:%Y-%m-%d}-{machine.slug(described)}{suffix}"
-    output.mkdir(parents=True, exist_ok=True)
     written = [stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.png")]
     written[0].write_text(json.dumps(record, indent=1) + "\n")
     written[1].write_bytes(chart.draw(record))

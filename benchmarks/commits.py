@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import click
+
 from benchmarks.registry import Contender
 
 _ROOT = Path(__file__).parents[1]
@@ -19,13 +21,16 @@ def checked_out(commit: str, *, cache: Path) -> Iterator[Path]:
     """A folder with the files of `commit`, for the length of the block.
 
     Raises:
-        subprocess.CalledProcessError: Git does not know the commit.
+        click.UsageError: Git does not know the commit.
     """
     command = ["git", "archive", commit]
-    archive = subprocess.run(command, cwd=_ROOT, check=True, stdout=subprocess.PIPE).stdout
+    archive = subprocess.run(command, cwd=_ROOT, check=False, capture_output=True)
+    if archive.returncode:
+        why = archive.stderr.decode(errors="replace").strip()
+        raise click.UsageError(f"no commit {commit!r} to compare with: {why}")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="commit-", dir=cache) as name:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(name, filter="data")
         yield Path(name)
 

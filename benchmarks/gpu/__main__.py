@@ -14,6 +14,7 @@ import click
 from benchmarks.gpu.deployment import Deployment, deployed
 from benchmarks.gpu.workloads import FULL, QUICK, Workload
 from benchmarks.measuring import machine
+from benchmarks.output_folder import OutputFolder
 
 #: No pass of a workload begins later, so that the run ends within eight minutes.
 _LAST_BEGIN_S = 360.0
@@ -24,7 +25,7 @@ _JOBS = 3
 @click.command()
 @click.option("--quick", is_flag=True, help="Little work, on a CPU too, as a check.")
 @click.option("--only", multiple=True, type=click.Choice(list(FULL)), help="Repeatable.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="For the record.")
+@click.option("--output", type=OutputFolder(), help="For the record.")
 def main(*, quick: bool, only: tuple[str, ...], output: Path | None) -> None:
     """Measure the limits of a GPU and of the store path, each alone, and Fornada.
 
@@ -44,7 +45,6 @@ def main(*, quick: bool, only: tuple[str, ...], output: Path | None) -> None:
     record["minutes"] = round((time.monotonic() - began_s) / 60, 1)
     print(f"\n{_table(chosen, record)}\n\n{record['minutes']} minutes")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         (output / "gpu.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

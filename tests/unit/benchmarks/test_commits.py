@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import pytest
 
 from benchmarks.commits import beside, checked_out
@@ -29,3 +30,12 @@ def test_files_of_a_commit_are_there_for_the_length_of_the_block(tmp_path: Path)
         assert tmp_path == root.parent
 
     assert not root.exists()
+
+
+@pytest.mark.skipif(not (_ROOT / ".git").exists(), reason="no git repository")
+def test_a_commit_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    with (
+        pytest.raises(click.UsageError, match="no commit 'nosuch' to compare with: "),
+        checked_out("nosuch", cache=tmp_path),
+    ):
+        pass
