@@ -1,6 +1,6 @@
 """The objects of jobs: manifests, requests to cancel, outcomes and ends."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
@@ -196,7 +196,7 @@ class JobStore(OutcomeStore):
 
     def commit_ends(
         self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
-    ) -> Iterator[JobFinal | JobNotFoundError | None]:
+    ) -> Iterator[JobFinal | JobNotFoundError | MessageError | None]:
         """Commit the outcomes of jobs of one shard each, each as part of its job's end.
 
         Args:
@@ -204,8 +204,8 @@ class JobStore(OutcomeStore):
 
         Yields:
             How each job ended, perhaps by another process; the error of a job that the store does
-            not have; `None` where Redis has forgotten the job meanwhile, so that its outcome is to
-            be committed like any other.
+            not have, or whose end is damaged; `None` where Redis has forgotten the job meanwhile,
+            so that its outcome is to be committed like any other.
         """
         for start in range(0, len(computed), _ENDS_PER_STEP):
             some = computed[start : start + _ENDS_PER_STEP]
@@ -216,7 +216,7 @@ class JobStore(OutcomeStore):
             ended = iter(self._commit_open(open_ones))
             yield from (next(ended) if end is None else end for end in known)
 
-    def _known_end(self, job_id: str) -> JobFinal | JobNotFoundError | None:
+    def _known_end(self, job_id: str) -> JobFinal | JobNotFoundError | MessageError | None:
         """What keeps a job from being ended, as the store says."""
         job = keys.JobKeys(job_id)
         # A store that decides finds an earlier end when the new one is written. Elsewhere, a
@@ -224,7 +224,7 @@ class JobStore(OutcomeStore):
         if not self.objects.conditional_writes:
             found = {info.key for info in self.objects.list(job.prefix)}
             if job.final in found:
-                return self.final(job_id)
+                return _or_damaged(lambda: self.final(job_id))
             if job.manifest in found:
                 return None
         try:
@@ -235,7 +235,7 @@ class JobStore(OutcomeStore):
 
     def _commit_open(
         self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
-    ) -> Iterator[JobFinal | None]:
+    ) -> Iterator[JobFinal | MessageError | None]:
         finals = [
             end_with(manifest, outcome.model_copy(update={"committed_at": now()}))
             for manifest, outcome in computed
@@ -250,13 +250,13 @@ class JobStore(OutcomeStore):
             # While a job is open and counted, each of its ends is decided there.
             answers = self._decisions.decide_ends(proposed, only_counted=True)
 
-        def put(number: int) -> JobFinal | None:
+        def put(number: int) -> JobFinal | MessageError | None:
             manifest, final = computed[number][0], finals[number]
             answer = answers.get(final.job_id)
             if answer == proposed[final.job_id]:
-                return self._put_end(final, texts[number])
+                return _or_damaged(lambda: self._put_end(final, texts[number]))
             end = decided_end(answer, manifest)
-            return None if end is None else self._put_end(end, end.to_json())
+            return None if end is None else _or_damaged(lambda: self._put_end(end, end.to_json()))
 
         return in_parallel_if_slow(put, range(len(computed)))
 
@@ -330,6 +330,14 @@ class JobStore(OutcomeStore):
             self.objects.put(key, data)
             return True
         return self.objects.put_if_absent(key, data)
+
+
+def _or_damaged(end: Callable[[], JobFinal | None]) -> JobFinal | MessageError | None:
+    """The end, or the error of one that is damaged, which keeps no other job from ending."""
+    try:
+        return end()
+    except MessageError as exc:
+        return exc
 
 
 def _not_found(job_id: str) -> JobNotFoundError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from fornada.coordination.interface import OpenJobs
-from fornada.errors import FornadaError, JobNotFoundError
+from fornada.errors import FornadaError, JobNotFoundError, MessageError
 from fornada.events import SILENT, Events, JobEnded, MessageDropped
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import EndState, JobFinal, ShardOutcome
@@ -85,8 +85,8 @@ class Endings:
 
         Returns:
             Job → the state it ended in, UNKNOWN if the store has no such job; and the error that
-            kept the rest from ending. Without an error, outcomes of the rest are to be committed
-            like any other.
+            kept the rest from ending. Without an error, outcomes of the rest, such as those of jobs
+            with damaged ends, are to be committed like any other.
         """
         states: dict[str, str] = {}
         error: FornadaError | OSError | None = None
@@ -96,6 +96,9 @@ class Endings:
                 if isinstance(end, JobNotFoundError):
                     states[manifest.job_id] = UNKNOWN
                     self._events.tell(MessageDropped(error=str(end), job_id=manifest.job_id))
+                elif isinstance(end, MessageError):
+                    # Committed like any other, its outcome shows what is wrong.
+                    continue
                 elif end is not None:
                     states[end.job_id] = end.state
                     is_ours = end.outcome is not None and end.outcome.attempt == outcome.attempt

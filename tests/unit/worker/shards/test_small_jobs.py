@@ -230,6 +230,18 @@ def test_a_bad_input_among_good_ones_dies_alone(world: Any) -> None:
     assert "FAILED" == world.jobs.final(broken.job_id).state
 
 
+def test_a_damaged_end_among_good_jobs_keeps_none_of_them_from_ending(world: Any) -> None:
+    jobs = submit(world, 12)
+    damaged = jobs[3]
+    world.objects.put(keys.JobKeys(damaged.job_id).final, b"{}")
+
+    results = world.service.run_bundle(messages(*jobs))
+
+    assert ["ended" if job is damaged else "ok" for job in jobs] == results
+    assert all(is_ended(world, job) for job in jobs if job is not damaged)
+    assert b"{}" == world.objects.get(keys.JobKeys(damaged.job_id).final).data
+
+
 def test_inline_bytes_that_are_not_what_the_manifest_says_are_a_dead_input(world: Any) -> None:
     whole = ObjectRef.of("inline/0.npy", to_npy(ITEMS[:1]), inline=True)
     for change, why in (
