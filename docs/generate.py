@@ -20,6 +20,7 @@ from fornada import errors
 from fornada.commands.router import root
 from fornada.commands.schemas import json_schemas
 from fornada.settings import PREFIX, Settings
+from fornada.settings.patterns import WORDS
 from gateway.app import create_app
 from gateway.deployment import Deployment
 from model_store.engines.catalog import ENGINES
@@ -41,8 +42,8 @@ settings file.
   `FORNADA_S3_SECRET_ACCESS_KEY_FILE` and `FORNADA_DEPLOYMENT_KEYS_FILE` name it. Space around
   the secret is dropped.
 - An invalid value is an error that names the variable; the exit code is 2.
-- `FORNADA_REDIS_URL` begins with `redis://`, `rediss://` or `unix://`,
-  `FORNADA_S3_ENDPOINT_URL` with `http://` or `https://`.
+- `FORNADA_REDIS_URL` begins with `redis://`, `rediss://`, `unix://`, `sentinel://` or
+  `sentinels://`, `FORNADA_S3_ENDPOINT_URL` with `http://` or `https://`.
 - Set both `FORNADA_S3_ACCESS_KEY_ID` and `FORNADA_S3_SECRET_ACCESS_KEY`, or neither. Without
   them, boto3 looks for credentials in its usual places, such as `AWS_*` variables and profiles.
 - Names state units: `_S` is seconds, `_BYTES` is bytes.
@@ -238,7 +239,7 @@ def _takes(name: str) -> str:
     }
     kind = "folder" if plain.get("format") == "path" else kinds[plain["type"]]
     if "pattern" in plain:
-        kind = "1 to 128 letters, digits, `.`, `_`, `-`, a letter or digit first"
+        kind = WORDS[plain["pattern"]]
     return " ".join([kind, *limits])
 
 

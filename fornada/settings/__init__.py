@@ -12,6 +12,7 @@ from fornada.files.private_folder import default_cache_dir
 from fornada.keys import DEFAULT_QUEUE
 from fornada.records import MAX_INLINE_BYTES
 from fornada.settings.doors import DoorSettings
+from fornada.settings.patterns import FUNCTION, NAME, WORDS
 
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
@@ -33,13 +34,13 @@ class Settings(DoorSettings):
     )
     redis_credentials: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        pattern=FUNCTION,
         description="`package.module:function`, which returns a `CredentialProvider` of redis-py: "
         "user and password of each new connection, such as a cloud's tokens. Runs as code.",
     )
     queue: str = Field(
         default=DEFAULT_QUEUE,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        pattern=NAME,
         description="The queue between producers and workers.",
     )
     s3_endpoint_url: str | None = Field(
@@ -124,7 +125,7 @@ class Settings(DoorSettings):
     engine: str = Field(
         default="keras",
         # The names are in the catalog of `model_store.engines`, which this package cannot see.
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        pattern=NAME,
         description="What workers predict with; see [engines](#engines).",
     )
     price_per_cpu_hour: float | None = Field(
@@ -240,8 +241,10 @@ class Settings(DoorSettings):
         except ValidationError as exc:
             error = exc.errors(include_url=False)[0]
             variable = PREFIX + str(error["loc"][0]).upper()
+            pattern = error.get("ctx", {}).get("pattern")
+            reason = f"it takes {WORDS[pattern]}" if pattern else error["msg"]
             raise ConfigError(
-                f"{variable} is not usable: {error['msg']}; see docs/reference/settings.md"
+                f"{variable} is not usable: {reason}; see docs/reference/settings.md"
             ) from exc
         settings.check()
         return settings

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field, SecretStr
 
 from fornada.errors import ConfigError
+from fornada.settings.patterns import URL
 
 #: One of them is set wherever a deployment is meant.
 _OF_DEPLOYMENT = {
@@ -19,7 +20,7 @@ class DoorSettings(BaseModel):
 
     url: str | None = Field(
         default=None,
-        pattern=r"^https?://",
+        pattern=URL,
         description="A gateway, such as https://inference.example.com. Set, `fornada submit`, "
         "`jobs`, `predict` and `models list` go through it, and reach neither Redis nor the store; "
         "`doctor` checks it.",
@@ -36,7 +37,7 @@ class DoorSettings(BaseModel):
     )
     s3_public_endpoint_url: str | None = Field(
         default=None,
-        pattern=r"^https?://",
+        pattern=URL,
         description="The store as the gateway's callers reach it, for upload URLs. Unset: "
         "FORNADA_S3_ENDPOINT_URL.",
     )
@@ -49,7 +50,7 @@ class DoorSettings(BaseModel):
     )
     jwt_jwks_url: str | None = Field(
         default=None,
-        pattern=r"^https?://",
+        pattern=URL,
         description="Where the issuer's public keys are. Unset: as its "
         "`/.well-known/openid-configuration` says.",
     )

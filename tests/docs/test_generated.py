@@ -72,3 +72,14 @@ def test_every_command_is_there_with_an_example(generate: dict[str, Any]) -> Non
         for path, command in commands.items()
         if not hasattr(command, "commands") and f"Example: {path}" not in (command.help or "")
     ]
+
+
+def test_a_setting_takes_what_its_pattern_says(generate: dict[str, Any]) -> None:
+    # when
+    rows = [row.split(" | ") for row in generate["settings_page"]().splitlines()]
+    takes = {row[0].strip("| `"): row[2] for row in rows if len(row) == 4}
+
+    # then
+    assert takes["FORNADA_URL"] == "a URL that begins with `http://` or `https://`"
+    assert takes["FORNADA_REDIS_CREDENTIALS"] == "`package.module:function`"
+    assert takes["FORNADA_QUEUE"].startswith("1 to 128 letters")

@@ -84,6 +84,22 @@ def test_a_wrong_value_names_its_variable() -> None:
             assert "hunter2" not in str(caught.value)
 
 
+def test_a_value_of_the_wrong_form_is_told_what_it_should_be() -> None:
+    for name, words in {
+        "URL": "a URL that begins with `http://` or `https://`",
+        "REDIS_CREDENTIALS": "`package.module:function`",
+        "QUEUE": "1 to 128 letters, digits, `.`, `_`, `-`, a letter or digit first",
+    }.items():
+        # when
+        with pytest.raises(ConfigError) as caught:
+            Settings.from_env({f"FORNADA_{name}": "not one"})
+
+        # then
+        assert (
+            f"FORNADA_{name} is not usable: it takes {words}; see docs/reference/settings.md"
+        ) == str(caught.value)
+
+
 def test_half_a_credential_is_an_error() -> None:
     for given in ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"):
         with pytest.raises(ConfigError, match="belong together") as caught:
