@@ -95,7 +95,8 @@ def _chosen(
     """The contenders named, with the workloads named; all without a name."""
     unknown = set(only) - {contender.name for contender in everyone}
     if unknown:
-        raise click.UsageError(f"no contender here: {', '.join(sorted(unknown))}")
+        named, known = ", ".join(sorted(unknown)), ", ".join(one.name for one in everyone)
+        raise click.UsageError(f"no contender here: {named}; there are {known}")
     found = []
     for contender in everyone:
         kept = tuple(one for one in contender.workloads if one in workloads or not workloads)

@@ -18,7 +18,7 @@ class EndReason(StrEnum):
 
 
 class WorkerStarted(Event, text="worker starts"):
-    """The process is about to consume."""
+    """The process is about to consume; `threads` is the number of cores that predict may use."""
 
     worker: str
     threads: int
