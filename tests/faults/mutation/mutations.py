@@ -296,7 +296,7 @@ MUTATIONS = (
     Mutation(
         name="earlier-end-not-looked-for",
         path="fornada/jobs/store.py",
-        old="                return self.final(job_id)\n",
+        old="                return _or_damaged(lambda: self.final(job_id))\n",
         new="                return None\n",
         tests=(
             (
