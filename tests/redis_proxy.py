@@ -14,18 +14,22 @@ class RedisProxy:
     """Passes every connection on to the server on `port`; a context manager.
 
     Args:
-        port: The server's, on loopback.
+        url: The server's, on loopback, with a password and a database.
         tls: Speaks TLS to clients with this; plain TCP without it.
     """
 
-    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
-        self._server_port = port
+    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
+        secret, _, where = url.removeprefix("redis://").partition("@")
+        port, _, database = where.partition(":")[2].partition("/")
+        self._server_port = int(port)
         self._tls = tls
         self._listener = socket.create_server((HOST, 0))
         self._open: list[socket.socket] = []
         self._loses: bytes | None = None
         self._refuses = False
-        self.port = self._listener.getsockname()[1]
+        scheme, host = ("redis", HOST) if tls is None else ("rediss", "localhost")
+        #: Of the server through this proxy.
+        self.url = f"{scheme}://{secret}@{host}:{self._listener.getsockname()[1]}/{database}"
         #: Set once a reply was lost.
         self.lost = threading.Event()
 

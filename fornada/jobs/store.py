@@ -251,12 +251,14 @@ class JobStore(OutcomeStore):
             answers = self._decisions.decide_ends(proposed, only_counted=True)
 
         def put(number: int) -> JobFinal | MessageError | None:
-            manifest, final = computed[number][0], finals[number]
-            answer = answers.get(final.job_id)
-            if answer == proposed[final.job_id]:
-                return _or_damaged(lambda: self._put_end(final, texts[number]))
-            end = decided_end(answer, manifest)
-            return None if end is None else _or_damaged(lambda: self._put_end(end, end.to_json()))
+            manifest, end, text = computed[number][0], finals[number], texts[number]
+            answer = answers.get(end.job_id)
+            if answer != proposed[end.job_id]:
+                decided = decided_end(answer, manifest)
+                if decided is None:
+                    return None
+                end, text = decided, decided.to_json()
+            return _or_damaged(lambda: self._put_end(end, text))
 
         return in_parallel_if_slow(put, range(len(computed)))
 

@@ -65,7 +65,7 @@ class Guard:
         try:
             self._quarantine.add(raw, reason=reason)
         except BrokerError as exc:
-            self._log("quarantine not written", exc)
+            self.log("quarantine not written", exc)
         more_count = self._repeated.meet("quarantined")
         self._events.tell(
             MessageQuarantined(
@@ -77,7 +77,8 @@ class Guard:
             )
         )
 
-    def _log(self, failure: str, exc: Exception) -> None:
+    def log(self, failure: str, exc: Exception) -> None:
+        """Write a warning, unless the same was written of late."""
         self._repeated.log(log.warning, failure, error=str(exc))
 
     @contextmanager
@@ -88,7 +89,7 @@ class Guard:
         except redis.ResponseError as exc:
             if "WRONGTYPE" not in str(exc):
                 raise
-            self._log(consequence, exc)
+            self.log(consequence, exc)
 
 
 class GuardedQoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
@@ -102,9 +103,18 @@ class GuardedQoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """As kombu's."""
-        with self.channel.guard.whatever_the_keys_hold():
-            self._remove_from_indices(delivery_tag).execute()
+        """As kombu's, but a connection that is lost is told of in a line.
+
+        The message stays taken here, and returns to the queue when this channel closes, or when
+        another worker finds it overdue. Celery would log a traceback, and do no more.
+        """
+        guard: Guard = self.channel.guard
+        try:
+            with guard.whatever_the_keys_hold():
+                self._remove_from_indices(delivery_tag).execute()
+        except (redis.ConnectionError, redis.TimeoutError) as exc:
+            guard.log("message not acknowledged; it may come again", exc)
+            return
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:

@@ -28,7 +28,20 @@ def connected(
         decode_responses: Whether values are text.
         most_bytes: Of longer values, this many bytes and one more are kept.
     """
-    pool = address.pool(
+    pool = pool_of(address, decode_responses=decode_responses, most_bytes=most_bytes)
+    client = redis.Redis.from_pool(pool)
+    disconnect_with(client, pool)
+    return client
+
+
+def pool_of(
+    address: RedisAddress, *, decode_responses: bool, most_bytes: int | None = None
+) -> redis.ConnectionPool:
+    """Connections to a server, to be given to `disconnect_with` with whoever uses them.
+
+    Makes no contact yet. Arguments are those of `connected`.
+    """
+    return address.pool(
         wrap=None if most_bytes is None else partial(bounded, most_bytes=most_bytes),
         socket_timeout=5,
         socket_connect_timeout=5,
@@ -44,9 +57,6 @@ def connected(
         # Lets bitmaps, which are not text, survive decoding.
         encoding_errors="surrogateescape",
     )
-    client = redis.Redis.from_pool(pool)
-    disconnect_with(client, pool)
-    return client
 
 
 def disconnect_with(owner: object, pool: redis.ConnectionPool) -> None:

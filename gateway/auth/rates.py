@@ -9,7 +9,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from fornada.errors import UsageError
 from fornada.redis_server.address import redis_address
-from fornada.redis_server.client import connected, disconnect_with, translated
+from fornada.redis_server.client import disconnect_with, pool_of, translated
 from fornada.settings import Settings
 from gateway.auth.errors import RateExceededError
 from gateway.auth.principal import Principal
@@ -24,7 +24,7 @@ class Rates:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Counts in Redis; makes no contact yet."""
-        pool = connected(redis_address(settings), decode_responses=False).connection_pool
+        pool = pool_of(redis_address(settings), decode_responses=False)
         # The address is the pool's; this one only says which kind of server it is.
         storage = RedisStorage("redis://", connection_pool=pool, key_prefix="fornada:rate")
         disconnect_with(storage, pool)

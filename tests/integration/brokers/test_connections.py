@@ -64,10 +64,8 @@ def over_tls(redis_url: str, authority: trustme.CA) -> Iterator[str]:
     """The URL of Valkey behind TLS, with a certificate for `localhost` alone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
-    secret, _, where = redis_url.removeprefix("redis://").partition("@")
-    port, _, database = where.partition(":")[2].partition("/")
-    with RedisProxy(int(port), tls=context) as proxy:
-        yield f"rediss://{secret}@localhost:{proxy.port}/{database}"
+    with RedisProxy(redis_url, tls=context) as proxy:
+        yield proxy.url
 
 
 @pytest.fixture

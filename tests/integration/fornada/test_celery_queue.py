@@ -14,12 +14,9 @@ SHARDS = 250
 
 
 def test_messages_go_many_in_a_round_trip_and_again_if_its_answer_is_lost(redis_url: str) -> None:
-    secret, _, where = redis_url.rpartition("@")
-    port, _, database = where.partition(":")[2].partition("/")
     messages = [ShardMessage(job_id="job", shard=number) for number in range(SHARDS)]
-    with RedisProxy(int(port)) as proxy:
-        url = SecretStr(f"{secret}@127.0.0.1:{proxy.port}/{database}")
-        sender = CelerySender.from_settings(Settings(redis_url=url))
+    with RedisProxy(redis_url) as proxy:
+        sender = CelerySender.from_settings(Settings(redis_url=SecretStr(proxy.url)))
         proxy.lose_reply_to(b"LPUSH")
 
         sender.enqueue(iter(messages))

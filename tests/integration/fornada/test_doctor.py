@@ -141,10 +141,8 @@ def test_a_certificate_that_is_not_verified_is_told(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
-    secret, _, where = redis_url.removeprefix("redis://").partition("@")
-    port, _, database = where.partition(":")[2].partition("/")
-    with RedisProxy(int(port), tls=context) as proxy:
-        url = f"rediss://{secret}@localhost:{proxy.port}/{database}?ssl_cert_reqs=none"
+    with RedisProxy(redis_url, tls=context) as proxy:
+        url = f"{proxy.url}?ssl_cert_reqs=none"
         done = doctor({**environ, "FORNADA_REDIS_URL": url}, "--json")
 
     assert "warn" == findings(done)["broker certificate"]

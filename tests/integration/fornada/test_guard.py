@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 from kombu import Queue
+from pydantic import SecretStr
 
 from fornada.events import Event, Events, MessageQuarantined
 from fornada.queue import quarantine as quarantine_module
@@ -21,6 +22,7 @@ from fornada.settings import Settings
 from worker.app import create_app
 
 from ...junk import EXAMPLES, GOOD, envelope
+from ...redis_proxy import RedisProxy
 
 UNACKED, INDEX = "fornada:unacked", "fornada:unacked-index"
 
@@ -205,6 +207,30 @@ def test_keys_of_another_type_stop_no_consumer(
     assert consumer.channel.qos.can_consume()
     # One line each, however often.
     assert 2 == len([record for record in caplog.records if record.levelno >= logging.WARNING])
+
+
+def test_an_acknowledgement_that_meets_a_lost_connection_is_told_of_in_a_line(
+    settings: Settings, client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    client.lpush(settings.queue, *[json.dumps(envelope()) for _ in range(2)])
+    with RedisProxy(settings.redis_url.get_secret_value()) as proxy:
+        url = SecretStr(proxy.url)
+        consumer = Consumer(settings.model_copy(update={"redis_url": url}))
+        consumer.take(2)
+        proxy.refuse()
+
+        for message in consumer.messages:
+            message.ack_log_error(
+                logging.getLogger("celery"), consumer.connection.connection_errors
+            )
+
+        (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert "message not acknowledged; it may come again" in warning.getMessage()
+        assert warning.exc_info is None
+        assert 2 == client.hlen(UNACKED)
+        proxy.accept()
+        consumer.connection.close()
+    assert (0, 0, 2) == (client.hlen(UNACKED), client.zcard(INDEX), client.llen(settings.queue))
 
 
 def test_the_quarantine_is_bounded_and_tells_who_wrote(

@@ -105,12 +105,10 @@ def test_what_others_publish_is_a_notice_or_nothing(redis_url: str, wait_until: 
 def test_listeners_hear_when_the_connection_breaks_and_when_it_is_back(
     redis_url: str, wait_until: WaitUntil
 ) -> None:
-    port = int(redis_url.rpartition(":")[2].partition("/")[0])
-    secret, database = redis_url.rpartition("@")[0], redis_url.rpartition("/")[2]
     heard: list[Notice] = []
     later: list[Notice] = []
-    with RedisProxy(port) as proxy:
-        coordination = _on(f"{secret}@127.0.0.1:{proxy.port}/{database}")
+    with RedisProxy(redis_url) as proxy:
+        coordination = _on(proxy.url)
         coordination.listen("job", heard.append)
         wait_until(lambda: [Notice.LISTENING] == heard)
 

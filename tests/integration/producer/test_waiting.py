@@ -103,10 +103,8 @@ def test_an_end_that_nobody_tells_is_seen_by_a_look_now_and_then(
 @pytest.mark.slow
 def test_where_redis_is_away_the_store_is_polled(waiter: _Waiter, wait_until: WaitUntil) -> None:
     url = waiter.settings.redis_url.get_secret_value()
-    secret, _, where = url.rpartition("@")
-    port, _, database = where.partition(":")[2].partition("/")
-    with RedisProxy(int(port)) as proxy:
-        client = waiter.client(redis_url=SecretStr(f"{secret}@127.0.0.1:{proxy.port}/{database}"))
+    with RedisProxy(url) as proxy:
+        client = waiter.client(redis_url=SecretStr(proxy.url))
         job = client.submit(IMAGES, model="m")
         ended = waiter.wait(job)
         proxy.refuse()

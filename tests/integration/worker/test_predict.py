@@ -129,10 +129,8 @@ def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_
 def test_a_call_whose_sending_was_not_confirmed_is_answered_and_so_are_later_ones(
     shared: Any,
 ) -> None:
-    secret, _, where = shared.settings.redis_url.get_secret_value().partition("@")
-    port, _, database = where.partition(":")[2].partition("/")
-    with RedisProxy(int(port)) as proxy:
-        url = SecretStr(f"{secret}@127.0.0.1:{proxy.port}/{database}")
+    with RedisProxy(shared.settings.redis_url.get_secret_value()) as proxy:
+        url = SecretStr(proxy.url)
         client = Client.from_settings(shared.settings.model_copy(update={"redis_url": url}))
         client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
         proxy.lose_reply_to(redis_keys.predict_calls(shared.settings.queue).encode())
