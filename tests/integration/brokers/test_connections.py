@@ -76,6 +76,7 @@ def trusted(authority: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_both_clients_trust_the_stated_authority_alone(
     over_tls: str, trusted: Path, tmp_path: Path
 ) -> None:

@@ -192,6 +192,7 @@ def test_a_killed_training_resumes_to_the_same_model(
     assert [] == list((tmp_path / "kept").iterdir())
 
 
+@pytest.mark.slow
 def test_custom_data_and_network_and_a_file_of_options(
     fornada: _CommandLine, tmp_path: Path
 ) -> None:

@@ -14,7 +14,13 @@ from .programs.far_worker import THREADS
 SHARDS = 40
 
 
-@pytest.mark.parametrize("given", [None, 5], ids=["as shards ask for", "as the settings say"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(None, id="as shards ask for"),
+        pytest.param(5, id="as the settings say", marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_takes_as_many_messages_as_keep_its_engine_from_waiting(
     given: int | None, deploy: Callable[..., Any], wait_until: Callable[..., None]
 ) -> None:

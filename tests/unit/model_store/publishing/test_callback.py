@@ -57,6 +57,7 @@ def test_the_best_epoch_is_published_and_the_model_left_as_it_is(
         assert (best < 3) == (f"weights of epoch {best + 1}" in page)
 
 
+@pytest.mark.slow
 def test_validation_may_be_rare_or_missing(keras: Any, models: ModelStore) -> None:
     rare = model_store.PublishModel(name="m", store=models)
     missing = model_store.PublishModel(name="m", store=models)

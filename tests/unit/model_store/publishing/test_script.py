@@ -97,6 +97,7 @@ def test_all_but_the_name_may_be_left_out(models: ModelStore, model: Any) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_targets_may_have_the_forms_that_losses_take(models: ModelStore, keras: Any) -> None:
     layers, losses = keras.layers, keras.losses
     one_hot, values = np.eye(3)[_LABELS], _ITEMS.sum(axis=1)
