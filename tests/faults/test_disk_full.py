@@ -11,9 +11,10 @@ import pytest
 from fornada import keys
 from fornada.errors import StoreUnavailableError
 from fornada.local import s3_server
+from fornada.local.stack import Stack
 
 from .rig.checker import OutcomeHistory
-from .rig.deployment import STARTED_WITHIN_S, Deployment, deployed
+from .rig.deployment import STARTED_WITHIN_S, WORKERS, Deployment, deployed
 from .rig.fault_control import FaultControl
 from .rig.tiny_disk import TinyDisk, tiny_disk
 
@@ -82,11 +83,20 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
 
 
 def test_a_full_disk_under_the_workers_cache_delays_a_job_and_no_more(
-    disk: TinyDisk, tmp_path: Path, wait_until: WaitUntil
+    disk: TinyDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     # given: workers without a model in their cache
+    cache = disk.folder / "cache"
+    cache.mkdir(mode=0o700)
     (tmp_path / "stack").mkdir(mode=0o700)
-    (tmp_path / "stack" / "cache").symlink_to(disk.folder)
+    (tmp_path / "stack" / "cache").symlink_to(cache)
+    environ_of = Stack._worker_environ
+    monkeypatch.setattr(
+        Stack,
+        "_worker_environ",
+        # A worker takes no link for its cache.
+        lambda stack: {**environ_of(stack), "FORNADA_CACHE_DIR": str(cache)},
+    )
     with deployed(tmp_path) as deployment:
         history = OutcomeHistory(deployment.objects)
 
@@ -95,7 +105,8 @@ def test_a_full_disk_under_the_workers_cache_delays_a_job_and_no_more(
         job = deployment.submit(SHARDS)
 
         # then: no worker ends, and no shard
-        wait_until(lambda: _deferrals(deployment, "cannot keep a model") >= 5, timeout_s=60)
+        wait_until(lambda: deployment.worker_log().count("model declined") >= WORKERS, timeout_s=60)
+        assert "cannot keep a model" in (job.status().reason or "")
         assert 0 == deployment.done_count(job)
         assert "worker ended" not in deployment.worker_log()
         assert "health file not written" not in deployment.worker_log()
