@@ -230,6 +230,13 @@ def test_the_classic_builder_can_build_the_dockerfile() -> None:
     assert [] == re.findall(r"--mount|--chmod|--link|<<|^# syntax", _DOCKERFILE, re.MULTILINE)
 
 
+def test_the_standard_library_is_compiled_before_the_file_system_is_read_only() -> None:
+    # The images of Python have no byte code of it.
+    before, _, _ = _stage("runtime").partition("USER")
+
+    assert "python -m compileall" in before
+
+
 def test_every_package_goes_to_the_engine_that_builds_the_images() -> None:
     hatch = tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
     packages = hatch["build"]["targets"]["wheel"]["packages"]
