@@ -11,7 +11,7 @@ HOST = "127.0.0.1"
 
 
 class RedisProxy:
-    """Passes every connection on to the server on `port`; a context manager.
+    """Passes every connection on to the server at `url`; a context manager.
 
     Args:
         url: The server's, on loopback, with a password and a database.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from producer.job import Job, JobStatus
 
 from .rig.checker import OutcomeHistory, check_job
-from .rig.deployment import ITEMS_PER_SHARD, Deployment, repeatedly
+from .rig.deployment import ITEMS_PER_SHARD, WORKERS, Deployment, repeatedly
 from .rig.fault_control import FaultControl
 from .rig.injected.fault_points import HANG, POISON
 from .rig.processes import lives
@@ -115,7 +115,10 @@ def test_a_shard_whose_every_item_kills_is_dead_and_the_others_stay_readable(
 
 
 def test_a_model_that_kills_its_process_holds_its_job_up_and_a_good_one_works_meanwhile(
-    deployment: Deployment, restarts: Callable[[], int], wait_until: WaitUntil
+    deployment: Deployment,
+    faults: FaultControl,
+    restarts: Callable[[], int],
+    wait_until: WaitUntil,
 ) -> None:
     # given
     deployment.publish("poison", seed=8)
@@ -135,6 +138,7 @@ def test_a_model_that_kills_its_process_holds_its_job_up_and_a_good_one_works_me
     _check_rows(deployment, good, images, failed=[])
     # Each death costs at least one attempt of a shard.
     assert MAX_ATTEMPTS <= restarts() <= MAX_ATTEMPTS * SHARDS
+    assert faults.kills("poison-model", process="worker.shards.isolated") <= 2 * WORKERS * 4
     assert "CANCELLED" == job.cancel().state
     assert {} == {s: o for s in range(SHARDS) if (o := deployment.jobs.outcome(job.id, s))}
 
