@@ -18,11 +18,12 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from fornada.errors import IntegrityError, LaterVersionError, MessageError
+from fornada.keys import NAME_PATTERN
 
 SCHEMA_VERSION: Literal[1] = 1
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 #: The first version with inline bytes; records without any are written in version 1.
 INLINE_VERSION: Literal[2] = 2
 #: The version of the jobs that Fornada writes. Its end counts failed items.

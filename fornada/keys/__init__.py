@@ -43,8 +43,10 @@ REFERENCE = "reference.json"
 #: Shards per prefix of outcomes; S3 lists as many in one page.
 _BLOCK_SHARDS = 1000
 
-# On some stores a key is also a path, hence no slash and no leading dot.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: Of names in keys. On some stores a key is also a path, hence no slash and no leading dot.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+_NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]{0,15}")
 _TICKET = re.compile(r"/(?P<number>[0-9]{8,})-[^/]*\Z")
 _OUTCOME = re.compile(r"/(?P<shard>[0-9]{8,})\.json\Z")

@@ -9,10 +9,10 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationError
 
 from fornada.errors import ConfigError
 from fornada.files.private_folder import default_cache_dir
-from fornada.keys import DEFAULT_QUEUE
+from fornada.keys import DEFAULT_QUEUE, NAME_PATTERN
 from fornada.records import MAX_INLINE_BYTES
 from fornada.settings.doors import DoorSettings
-from fornada.settings.patterns import FUNCTION, NAME, WORDS
+from fornada.settings.patterns import FUNCTION, WORDS
 
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
@@ -40,7 +40,7 @@ class Settings(DoorSettings):
     )
     queue: str = Field(
         default=DEFAULT_QUEUE,
-        pattern=NAME,
+        pattern=NAME_PATTERN,
         description="The queue between producers and workers.",
     )
     s3_endpoint_url: str | None = Field(
@@ -125,7 +125,7 @@ class Settings(DoorSettings):
     engine: str = Field(
         default="keras",
         # The names are in the catalog of `model_store.engines`, which this package cannot see.
-        pattern=NAME,
+        pattern=NAME_PATTERN,
         description="What workers predict with; see [engines](#engines).",
     )
     price_per_cpu_hour: float | None = Field(

@@ -28,10 +28,9 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 #: A report is a page of one file; it runs nothing, and is of no origin.
 _REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
-ModelName = Annotated[str, Path(pattern=_NAME)]
-AliasName = Annotated[str, Path(pattern=_NAME)]
+ModelName = Annotated[str, Path(pattern=keys.NAME_PATTERN)]
+AliasName = Annotated[str, Path(pattern=keys.NAME_PATTERN)]
 VersionNumber = Annotated[int, Path(ge=1, lt=10**16)]
 
 
